@@ -1,0 +1,1 @@
+"""Who may have what, for how long, and who said so."""

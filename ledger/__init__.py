@@ -1,0 +1,1 @@
+"""The tamper-evident log: entries, tree, checkpoints, tiles. Usable without the rest."""

@@ -1,0 +1,15 @@
+"""UUIDv7 (RFC 9562 §5.7) from a time and entropy that the caller brings, so that cores stay free of clocks."""
+
+from uuid import UUID
+
+
+def uuid7(unix_ms: int, entropy: bytes) -> UUID:
+    """A version 7 UUID. `unix_ms` < 2**48; `entropy` is at least 10 bytes, of which 74 bits are used."""
+    if not 0 <= unix_ms < 1 << 48:
+        raise ValueError("unix_ms is out of the 48 bits that UUIDv7 has for it")
+    rand = int.from_bytes(entropy[:10], "big")
+    if len(entropy) < 10:
+        raise ValueError("UUIDv7 needs 10 bytes of entropy")
+    rand_a = (rand >> 62) & 0xFFF
+    rand_b = rand & ((1 << 62) - 1)
+    return UUID(int=(unix_ms << 80) | (0x7 << 76) | (rand_a << 64) | (0b10 << 62) | rand_b)

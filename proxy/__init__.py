@@ -1,0 +1,1 @@
+"""The gate: authenticate, enforce, record, relay."""
