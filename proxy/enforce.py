@@ -100,9 +100,9 @@ def enforce(
         return Deny(Reason.GRANT_OTHER_PERSON)
     if grant.state != "active":  # 5
         return Deny(_GONE[grant.state])
-    if now >= grant.ends_at:
+    if not now < grant.ends_at:  # spelled so that a NaN denies
         return Deny(Reason.GRANT_EXPIRED)
-    if now < grant.starts_at:
+    if not now >= grant.starts_at:
         return Deny(Reason.GRANT_NOT_ACTIVE)
     if grant.assurance != "click":  # 6
         return Deny(Reason.NO_LEASE)

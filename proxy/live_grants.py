@@ -17,7 +17,8 @@ from proxy.enforce import Freshness, LiveGrant
 __all__ = ["FRESH_S", "STALE_S", "GrantRow", "KeyRow", "LiveGrants", "LiveKey", "PolicyRow", "Sync"]
 
 FRESH_S: Final = 1.0
-STALE_S: Final = 10.0  # the contact limit (DESIGN's P6): sessions are cut beyond it
+STALE_S: Final = 10.0  # the contact limit of P6: sessions are cut beyond it
+MAX_OVER: Final = 50_000  # grants that are over and still known, so that a refusal can say what became of them
 
 _OVER: Final[dict[Literal["issued", "active", "ended", "expired", "revoked"], Reason]] = {
     "ended": Reason.GRANT_ENDED,
@@ -87,6 +88,7 @@ class LiveGrants:
         self.version = 0
         self._seen_at = float("-inf")
         self._grants: dict[str, LiveGrant] = {}
+        self._ended: dict[str, None] = {}  # those of them that are over, oldest first
         self._keys: dict[tuple[str, str, str], LiveKey] = {}  # (store, subject, key), oldest first
         self._watchers: dict[str, dict[int, Callable[[Reason], None]]] = {}
         self._next_watch = 0
@@ -173,8 +175,8 @@ class LiveGrants:
         )
         self._grants[row.grant] = live
         if row.state in _OVER:
+            self._bury(row.grant)
             self._tell(row.grant, _OVER[row.state])
-            self._drop_keys(row.grant)
 
     def _take_key(self, row: KeyRow) -> None:
         place = (row.store, row.subject, row.key)
@@ -189,10 +191,14 @@ class LiveGrants:
         if live.state not in _OVER:
             state = next(s for s, r in _OVER.items() if r is reason)
             self._grants[grant] = replace(live, state=state)
-        self._drop_keys(grant)
+            self._bury(grant)
         self._tell(grant, reason)
 
-    def _drop_keys(self, grant: str) -> None:
+    def _bury(self, grant: str) -> None:
+        self._ended[grant] = None
+        if len(self._ended) > MAX_OVER:
+            oldest = next(iter(self._ended))
+            del self._ended[oldest], self._grants[oldest]
         for place in [p for p, key in self._keys.items() if key.grant == grant]:
             del self._keys[place]
 
