@@ -107,7 +107,7 @@ def commit(data: bytes, blind: bytes) -> str:
     """HMAC-SHA256(blind, data), hex: binding because the blind's length is fixed, hiding because it is fresh."""
     if len(blind) != BLIND_BYTES:
         raise ValueError("a blind is 32 bytes")
-    return hmac.new(blind, data, hashlib.sha256).hexdigest()
+    return hmac.digest(blind, data, "sha256").hex()
 
 
 def stub_digest(leaf: bytes) -> str:
