@@ -64,7 +64,18 @@ class Reason(StrEnum):
     NOT_AN_APPROVER = "not_an_approver"
     WIDER_THAN_ASKED = "wider_than_asked"
     SHOWN_OTHER = "shown_other"
+    POLICY_CHANGED = "policy_changed"
     CONFLICT = "conflict"
+    UNAVAILABLE = "unavailable"
+    # the API and its log-in
+    SESSION_UNKNOWN = "session_unknown"
+    CODE_UNKNOWN = "code_unknown"
+    ENTRY_UNKNOWN = "entry_unknown"
+    ADDRESS_UNKNOWN = "address_unknown"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    BODY_TOO_LARGE = "body_too_large"
+    MEDIA_TYPE = "media_type"
+    INTERNAL = "internal"
 
 
 TEXT: Final[dict[Reason, str]] = {
@@ -115,5 +126,15 @@ TEXT: Final[dict[Reason, str]] = {
     Reason.NOT_AN_APPROVER: "The policy does not ask you about this request.",
     Reason.WIDER_THAN_ASKED: "An approval may narrow what was asked, never widen it.",
     Reason.SHOWN_OTHER: "The request changed since it was shown to you. Look at it again.",
+    Reason.POLICY_CHANGED: "The policy or the store's definition changed after this was asked. It has to be asked again.",
     Reason.CONFLICT: "Somebody else was faster. Look at it again.",
+    Reason.UNAVAILABLE: "The gate's own database does not answer. Look whether it happened before you try again.",
+    Reason.SESSION_UNKNOWN: "You are not logged in here, or the session is over. Run `glassgate login`.",
+    Reason.CODE_UNKNOWN: "This login code is wrong, was used already, or is older than ten minutes. Ask for a new one.",
+    Reason.ENTRY_UNKNOWN: "The log has no such entry yet.",
+    Reason.ADDRESS_UNKNOWN: "There is nothing at this address. /api/v1/openapi.json lists what there is.",
+    Reason.METHOD_NOT_ALLOWED: "This address does not take that method. /api/v1/openapi.json lists what it takes.",
+    Reason.BODY_TOO_LARGE: "The body is larger than this API takes (64 KiB).",
+    Reason.MEDIA_TYPE: "Send the body as application/json.",
+    Reason.INTERNAL: "Something went wrong on our side. See whether it took effect, then try again; if it stays, tell the people who run this gate.",
 }

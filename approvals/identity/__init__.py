@@ -1,0 +1,1 @@
+"""Who is speaking: local accounts now, OIDC and passkeys later."""

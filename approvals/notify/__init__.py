@@ -1,0 +1,1 @@
+"""Channels that tell people what happened, driven by the outbox."""

@@ -1,0 +1,1 @@
+"""Slack: ask, decide and follow, through slack-bolt."""

@@ -1,0 +1,1 @@
+"""What tests share: a real PostgreSQL, certificates, a clock that is moved by hand."""
