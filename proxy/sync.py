@@ -50,7 +50,7 @@ class ProxySync:
         self._waiting: dict[int, Callable[[], None]] = {}
         self._next_waiting = 0
         self._wake = asyncio.Event()
-        self._was_stale = False
+        self._was_stale = True  # before the first report there is nothing to lose
         self._behind_said = False
 
     def when_fresh(self, callback: Callable[[], None], timeout_s: float = 2.0) -> Callable[[], None]:

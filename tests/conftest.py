@@ -14,6 +14,8 @@ from tests.support.postgres import (
     gate_cluster,
 )
 
+pytest_plugins = ["tests.support.require"]
+
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Cluster]:

@@ -15,8 +15,11 @@ from ledger.tiles import Edge, Resource
 from ledger.trust import Trust, TrustRefused, parse_trust
 
 ORIGIN = "a.example/log"
-LOG = Signer(ORIGIN, Ed25519PrivateKey.generate())
-WITNESSES = [Signer(f"w{i}.example", Ed25519PrivateKey.generate(), COSIGNATURE) for i in range(3)]
+# Keys that stay the same: they are part of test ids, which every worker must collect alike.
+LOG = Signer(ORIGIN, Ed25519PrivateKey.from_private_bytes(bytes(32)))
+WITNESSES = [
+    Signer(f"w{i}.example", Ed25519PrivateKey.from_private_bytes(bytes([i + 1] * 32)), COSIGNATURE) for i in range(3)
+]
 SIZE = 70_000
 POLICY = "\n".join(
     [

@@ -1,5 +1,6 @@
 """A small world for ledger tests: keys, a clock that is moved by hand, writers, a sequencer on a real database."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from ledger.intake import Rules
 from ledger.note import Signer
 from ledger.postgres import connect
 from ledger.sequencer import Sequencer
+from ledger.sources import DatabaseSource
 from ledger.storage import Batch
+from ledger.verify import Verdict, verify_log
 
 ORIGIN = "test.example/log/acme"
 MEMBER = "acme"
@@ -129,3 +132,31 @@ async def drain(sequencer: Sequencer) -> int:
     while numbered := await sequencer.step():
         total += numbered
     return total
+
+
+async def verified(world: LogWorld) -> Verdict:
+    def run() -> Verdict:
+        with DatabaseSource(world.database.dsn("reader")) as source:
+            return verify_log(source, world.signer.verifier.vkey, [world.host_public], world.rules.validate)
+
+    return await asyncio.to_thread(run)
+
+
+async def started_writer(world: LogWorld) -> Writer:
+    writer = world.writer()
+    await world.insert(world.pack(writer, [world.started(writer)]))
+    return writer
+
+
+async def count(world: LogWorld, table: str) -> int:
+    owner = await world.database.connect("owner")
+    found = await owner.fetchval(f"SELECT count(*) FROM ledger.{table}")
+    await owner.close()
+    return int(found)
+
+
+async def quarantined(world: LogWorld) -> list[str]:
+    owner = await world.database.connect("owner")
+    rows = await owner.fetch("SELECT fault FROM ledger.quarantine ORDER BY id")
+    await owner.close()
+    return [row["fault"] for row in rows]

@@ -239,7 +239,7 @@ async def a_world(database: Database, policy: Policy = POLICY) -> Any:
 
     root = web.Application(middlewares=[number_first])
     root.add_subapp(PREFIX, make_app(Backend(service, service.queries, log, doors)))
-    root.add_routes(log_routes(LogReader(reader), "/log", BodyReaders(service, log, clock).may_read))
+    root.add_routes(log_routes(LogReader(reader), "/log", BodyReaders(service, log).may_read))
     runner = web.AppRunner(root)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

@@ -1,0 +1,1 @@
+"""The trial: two real stores, four people, a guided tour."""

@@ -1,0 +1,1 @@
+"""What an operation is, per kind of store."""
