@@ -35,7 +35,7 @@ help:
 demo: $(VENV)/.demo
 	@$(VENV)/bin/glassgate demo $(if $(filter-out 0 no false,$(TOUR)),--tour)
 
-test: $(VENV)/.dev $(if $(filter tests,$(ONLY)),lint)
+test: $(VENV)/.dev $(VENV)/.builder $(if $(filter tests,$(ONLY)),lint)
 	$(if $(REQUIRE),GLASSGATE_REQUIRE=$(REQUIRE) )$(RUN) -m pytest $(ONLY) -n 2 --dist loadfile
 
 lint: $(VENV)/.dev

@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "policy": ("glassgate.cli.policy:policy", "Check a policy file, or ask it."),
     "config": ("glassgate.cli.config:config", "Check a configuration file."),
     "person": ("glassgate.cli.person:person", "Let people in (on the gate's host)."),
+    "release": ("glassgate.cli.release:release", "Build a release, check one, or see which one this is."),
     "init": ("glassgate.cli.server:init", "Make a new installation: configuration, keys, origin."),
     "migrate": ("glassgate.cli.server:migrate", "Bring the database up to date."),
     "serve": ("glassgate.cli.server:serve", "Run the gate."),

@@ -1,6 +1,5 @@
 """What every role of a process stands on: configuration, time, tasks, its key and how it introduces itself."""
 
-import importlib.metadata
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from glassgate.keys import HOST, load_private
 from glassgate.metrics import Metrics
 from glassgate.migrate import ROLES, MigrationRefused, check_schema, check_server, read_migrations
 from glassgate.predecessors import Predecessors
+from glassgate.release.identity import release_digest
 from glassgate.settings import Config
 from glassgate.supervise import Supervisor
 from ledger.batch import Writer
@@ -52,9 +52,13 @@ class Ground:
     def writer(self) -> Writer:
         """A new hand in the log. Its key exists in this process's memory only and dies with it."""
         gate = self.config.gate
-        # A development checkout has no release to vouch for, and says so: no digest, and the version names it.
         return Writer(
-            gate.origin, gate.member, Ed25519PrivateKey.generate(), release="", trial=gate.trial, validate=validate
+            gate.origin,
+            gate.member,
+            Ed25519PrivateKey.generate(),
+            release=release_digest().digest,
+            trial=gate.trial,
+            validate=validate,
         )
 
     def introduction(self, writer: Writer, role: str) -> Draft:
@@ -130,14 +134,8 @@ def session_settings(name: str) -> dict[str, str]:
 
 
 def version() -> str:
-    """This program's version, and whether it runs from a checkout instead of a release."""
-    try:
-        installed = importlib.metadata.distribution("glassgate")
-    except importlib.metadata.PackageNotFoundError:
-        return "development checkout"
-    if installed.read_text("RELEASE") is None:
-        return f"{installed.version} (not a release)"
-    return installed.version
+    """This program's version, and if it is one, that it is a checkout or not as it was installed."""
+    return release_digest().words
 
 
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
