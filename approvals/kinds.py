@@ -162,6 +162,22 @@ class GrantClosed(_Facts, frozen=True):
     how: Literal["ended", "expired", "revoked"]
 
 
+class GrantSummed(_Facts, frozen=True):
+    """What the log holds of a closed grant's accesses below the index `upto`. Later entries of the grant, such as
+    refusals of what somebody still tried, are not in it; a newer sum may be."""
+
+    grant: str
+    upto: int
+    sessions: int
+    accesses: int
+    unfinished: int  # accesses without an outcome
+    refused: int
+    rows: int  # of the outcomes
+    bytes_out: int
+    counted: int  # all entries of the kinds access.* that belong to the grant
+    entries: str  # SHA-256 over their ids, sorted, each followed by a line feed
+
+
 class TokenMinted(_Facts, frozen=True):
     grant: str
     subject: str
@@ -348,6 +364,7 @@ FACTS: Final[dict[tuple[str, int], type[_Facts]]] = {
     ("grant.activated", 1): GrantActivated,
     ("grant.revoked", 1): GrantRevoked,
     ("grant.closed", 1): GrantClosed,
+    ("grant.summed", 1): GrantSummed,
     ("token.minted", 1): TokenMinted,
     ("accesskey.registered", 1): AccessKeyRegistered,
     ("session.started", 1): SessionStarted,

@@ -27,6 +27,7 @@ MEANING: Final = {
     "grant.activated": "The engineer started its clock.",
     "grant.revoked": "Somebody ended it before its time.",
     "grant.closed": "The grant is over, and how.",
+    "grant.summed": "What a closed grant's accesses add up to, and which they are, counted once they are in the log.",
     "token.minted": "A short-lived token was issued under a grant. The token itself is nowhere in the log.",
     "accesskey.registered": "An access key was registered under a grant. Its secret never left the engineer's machine.",
     "session.started": "A PostgreSQL session passed login. Covers what the greeting discloses.",

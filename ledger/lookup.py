@@ -26,7 +26,10 @@ _NEXT: Final = """
 SELECT e.idx, e.leaf, b.facts FROM ledger.entry AS e LEFT JOIN ledger.body AS b USING (idx)
 WHERE e.idx > (SELECT coalesce(max(idx), -1) FROM ledger.lookup) ORDER BY e.idx LIMIT $1
 """
-_COLUMNS: Final = ("idx", "id", "kind", "at", "writer", "request", "grant", "store", "person", "session")
+_COLUMNS: Final = ("idx", "id", "kind", "at", "writer", "request", "grant", "store", "person", "session", "decision")
+_GRANT, _DECISION = _COLUMNS.index("grant"), _COLUMNS.index("decision")
+_ISSUED: Final = "grant.issued"
+_OF_DECISIONS: Final = 'SELECT decision, "grant" FROM ledger.lookup WHERE decision = ANY($1::bytea[])'
 _READ: Final = """
 SELECT e.idx, e.leaf, b.facts, b.content, b.form FROM ledger.entry AS e LEFT JOIN ledger.body AS b USING (idx)
 """
@@ -80,22 +83,36 @@ async def index_step(connection: Any, limit: int = STEP) -> int:
     """Index the next entries; returns how many. Two at once collide on the key and one of them fails."""
     rows = await connection.fetch(_NEXT, limit)
     if rows:
-        await connection.copy_records_to_table(
-            "lookup", schema_name="ledger", columns=_COLUMNS, records=[_record(row) for row in rows]
-        )
+        records = [_record(row) for row in rows]
+        await _name_grants(connection, records)
+        await connection.copy_records_to_table("lookup", schema_name="ledger", columns=_COLUMNS, records=records)
     return len(rows)
 
 
-def _record(row: Any) -> tuple[Any, ...]:
+async def _name_grants(connection: Any, records: list[list[Any]]) -> None:
+    """What names its grant only by the decision's digest (progress, outcomes) is found by the grant's id as well."""
+    known = {record[_DECISION]: record[_GRANT] for record in records if record[2] == _ISSUED}
+    wanted = {record[_DECISION] for record in records if record[_GRANT] is None} - known.keys() - {None}
+    if wanted:
+        known |= {row["decision"]: row["grant"] for row in await connection.fetch(_OF_DECISIONS, list(wanted))}
+    for record in records:
+        if record[_GRANT] is None:
+            record[_GRANT] = known.get(record[_DECISION])
+        if record[2] != _ISSUED:
+            record[_DECISION] = None  # kept once per decision, where it is issued
+
+
+def _record(row: Any) -> list[Any]:
     try:
         stub = parse_stub(row["leaf"])
         names = msgspec.json.decode(row["facts"] or b"{}", type=_Names)
     except (StubRefused, msgspec.DecodeError, UnicodeDecodeError):
         # Somebody changed the row: searching goes on, verification will name it.
-        return (row["idx"], "00000000-0000-0000-0000-000000000000", "", "", "", *[None] * 5)
+        return [row["idx"], "00000000-0000-0000-0000-000000000000", "", "", "", *[None] * 6]
     person = names.subject or names.person or names.requester or names.reviewer or names.by
     found = (names.request, names.grant, names.store, person, names.session)
-    return (row["idx"], stub.id, stub.kind, stub.time, stub.writer, *map(_text, found))
+    decision = bytes.fromhex(stub.grant) or None
+    return [row["idx"], stub.id, stub.kind, stub.time, stub.writer, *map(_text, found), decision]
 
 
 def _text(value: Any) -> str | None:

@@ -133,7 +133,7 @@ class _Parser:
             self._taken.add(member)
         if threshold in ("all", "any"):
             needed = len(members) if threshold == "all" else 1
-        elif threshold.isascii() and threshold.isdigit() and str(int(threshold)) == threshold:
+        elif len(threshold) <= 9 and threshold.isascii() and threshold.isdigit() and str(int(threshold)) == threshold:
             needed = int(threshold)
         else:
             raise TrustRefused("a threshold is all, any or a number")

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from glassgate.cli.http import Api
+from glassgate.cli.log_export import check, export, prove
 from glassgate.cli.output import remark, visible, when
 from glassgate.cli.request import path_part
 from glassgate.cli.session import Session, command
@@ -35,7 +36,8 @@ def log() -> None:
     """Read and verify the log."""
 
 
-log.add_command(verify)
+for one in (verify, prove, export, check):
+    log.add_command(one)
 
 _FILTERS = [
     click.option("--kind", help="Only entries of this kind, e.g. access.intent."),

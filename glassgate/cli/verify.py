@@ -74,7 +74,7 @@ def _verified(known: Profile, url: str, vkey: str, host_keys: tuple[str, ...]) -
     from ledger.sources import HttpSource
     from ledger.verify import verify_log
 
-    headers = {"Authorization": f"Bearer {known.session}"} if _same_server(known, url) else {}
+    headers = {"Authorization": f"Bearer {known.session}"} if same_server(known, url) else {}
     tls = ssl.create_default_context(cadata=known.ca or None) if url.startswith("https:") else None
     source = HttpSource(url, headers, tls)
     try:
@@ -85,7 +85,7 @@ def _verified(known: Profile, url: str, vkey: str, host_keys: tuple[str, ...]) -
         source.close()
 
 
-def _same_server(known: Profile, url: str) -> bool:
+def same_server(known: Profile, url: str) -> bool:
     """Whether the session may be sent there: only to the server that gave it."""
     if not known.session or not known.server:
         return False

@@ -3,6 +3,7 @@
 from typing import Any
 
 from approvals.kinds import ProcessStopped, validate
+from glassgate.grant_sums import GrantSums
 from glassgate.keys import LOG, host_keys, load_private
 from glassgate.wiring.ground import Ground
 from ledger.batch import Writer
@@ -56,6 +57,13 @@ class SequencerRole:
         self._measure()
         ground.supervisor.run("sequencer", self.sequencer.run())
         ground.supervisor.run("lookup", Indexer(lambda: ground.connect("sequencer", "lookup")).run())
+        sums = GrantSums(
+            lambda: ground.connect("sequencer", "grant sums"),
+            self._writer,
+            ground.clock,
+            lambda: self.sequencer.tally.leading,
+        )
+        ground.supervisor.run("grant sums", sums.run())
 
     async def finish(self) -> None:
         """Once everybody else has stopped and `run` is cancelled: number what they left, so that the log is whole."""

@@ -193,3 +193,9 @@ def test_policies_that_are_none(text: str, fault: str) -> None:
 def test_any_text_is_a_policy_or_refused(text: str) -> None:
     with contextlib.suppress(TrustRefused):
         assert isinstance(parse_trust(text), Trust)
+
+
+def test_a_threshold_of_thousands_of_digits_is_only_refused() -> None:
+    # int() of more than 4,300 digits raises a plain ValueError.
+    with pytest.raises(TrustRefused, match="a threshold is"):
+        parse_trust(f"witness w0 {W0}\ngroup g {'9' * 5000} w0\nquorum g")
