@@ -27,6 +27,7 @@ MAX_FLUSH_ENTRIES: Final = 1024
 MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024  # one large access must not stall its neighbours
 MAX_QUEUED_BYTES: Final = 64 * 1024 * 1024
 RESEND_S: Final = 2.0
+RESEND_EVERY_S: Final = 0.05
 _OVERHEAD_BYTES: Final = 1024  # stub, blinds and lengths
 
 _log = structlog.get_logger(__name__)
@@ -138,20 +139,23 @@ class Recorder:
             _log.exception("recorder.pack_failed", entries=len(drafts))
             return False
         deadline = self._clock.monotonic() + RESEND_S
+        in_doubt = False
         while True:
             try:
                 await self._sink.append(batch)
-            except AppendRefused as refused:
-                self._writer.refused()
-                _log.error("recorder.refused", entries=len(drafts), cause=str(refused))
-                return False
-            except AppendUnknown as unknown:
+            except (AppendRefused, AppendUnknown) as failure:
+                # Once in doubt always in doubt: a refusal now says nothing about the sending before it.
+                in_doubt = in_doubt or isinstance(failure, AppendUnknown)
+                if not in_doubt:
+                    self._writer.refused()
+                    _log.error("recorder.refused", entries=len(drafts), cause=str(failure))
+                    return False
                 if self._clock.monotonic() < deadline:
-                    _log.warning("recorder.resending", cause=str(unknown))
-                    await asyncio.sleep(0.05)
+                    _log.warning("recorder.resending", cause=str(failure))
+                    await asyncio.sleep(RESEND_EVERY_S)
                     continue
                 self._lost = True
-                _log.critical("recorder.lost", cause=str(unknown), first_counter=batch.first_counter)
+                _log.critical("recorder.lost", cause=str(failure), first_counter=batch.first_counter)
                 self._on_lost()
                 return False
             self._writer.accepted()

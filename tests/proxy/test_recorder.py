@@ -121,6 +121,16 @@ async def test_an_ambiguous_failure_sends_the_same_bytes_again(world: World) -> 
     assert len(world.writer.packed) == 1
 
 
+async def test_a_refusal_after_a_doubt_is_still_in_doubt(world: World) -> None:
+    # The first sending may be stored: giving its counters to other entries would be two entries under one counter.
+    world.sink.script = [AppendUnknown("connection lost"), AppendRefused("disk full"), None]
+    world.say("a")
+    await world.recorder.close()
+    assert world.answers == [("a", True)]
+    assert world.writer.log == ["accepted"]
+    assert world.sink.batches[0] == world.sink.batches[2]
+
+
 async def test_after_two_seconds_of_doubt_the_process_must_end(world: World) -> None:
     class Impatient(ScriptedSink):
         async def append(self, batch: Batch) -> None:
