@@ -31,6 +31,8 @@ PURE: Final = (
     "ledger.entry",
     "ledger.framing",
     "ledger.intake",
+    "ledger.journal_format",
+    "ledger.journal_window",
     "ledger.merkle",
     "ledger.note",
     "ledger.pack.*",
