@@ -4,7 +4,8 @@ from typing import Final
 
 from approvals import store
 from approvals.errors import Fault, Refusal
-from approvals.holding import close_grant
+from approvals.grants import Grant
+from approvals.holding import check_would_give, close_grant
 from approvals.identity.subject import find
 from approvals.kinds import PolicyChanged
 from approvals.policy import Policy, digest_of, document_of
@@ -16,11 +17,13 @@ from ledger.entry import Draft
 __all__ = ["adopt"]
 
 
-async def adopt(transactions: Transactions, policy: Policy, by: str) -> None:
-    """Make `policy` the one in force, as an entry that carries it whole. The one in force already changes nothing.
+async def adopt(transactions: Transactions, policy: Policy, by: str, *, only_first: bool = False) -> None:
+    """Make `policy` the one in force, as an entry that carries it whole. The one in force already changes nothing;
+    with `only_first`, CONFLICT where another is in force.
 
-    No other step runs meanwhile. Grants of people whom the policy does not know any more end with it; grants
-    whose store is defined differently are refused by the proxies themselves, by the definition's digest.
+    No other step runs meanwhile. What the policy would not give any more ends with it: grants that no rule carries
+    (an access key would go on opening them without asking us again), sessions and login codes of people whom it
+    does not know (who comes back under that name may be somebody else).
     """
     _check_fits(transactions, policy)
     document = document_of(policy)
@@ -30,18 +33,34 @@ async def adopt(transactions: Transactions, policy: Policy, by: str) -> None:
         previous = step.in_force.digest if step.in_force is not None else ""
         if digest == previous:
             return
+        if previous and only_first:
+            # Looked at here and not only by the caller: of two who found none, the second would replace the first's.
+            raise Refusal(Reason.CONFLICT, "A policy is in force already.")
         version = await step.next_version()
         await step.connection.execute(_ADOPT, digest, document.decode(), step.now, by, version)
         stores = {name: definition_digest(definition) for name, definition in policy.stores.items()}
         facts = PolicyChanged(digest=digest, previous=previous, stores=stores)
         step.record(Draft("policy.changed", facts, document))
         for grant in [store.grant_from(row) for row in await step.connection.fetch(_LIVE_GRANTS)]:
-            if find(policy, grant.subject) is None:
-                await close_grant(
-                    step, grant, "revoke", by, "system", comment="The policy does not know them any more."
-                )
+            why = await _ended_by(step, policy, grant)
+            if why:
+                await close_grant(step, grant, "revoke", by, "system", comment=why)
+        known = [person for person in policy.people if find(policy, person) is not None]
+        await step.connection.execute(_END_SESSIONS, known)
+        await step.connection.execute(_VOID_CODES, known)
 
     await transactions.run(body, adopting=True)
+
+
+async def _ended_by(step: Step, policy: Policy, grant: Grant) -> str:
+    """Why that policy would not give this grant; "" where it would."""
+    if find(policy, grant.subject) is None:
+        return "The policy does not know them any more."
+    try:
+        await check_would_give(step, policy, grant)
+    except Refusal as refusal:
+        return refusal.public
+    return ""
 
 
 def _check_fits(transactions: Transactions, policy: Policy) -> None:
@@ -65,3 +84,5 @@ _LIVE_GRANTS: Final = f"""
 SELECT {store.GRANT_COLUMNS} FROM approvals.access_grant g WHERE g.state IN ('issued', 'active')
 ORDER BY g.id FOR UPDATE
 """  # noqa: S608
+_END_SESSIONS: Final = "DELETE FROM approvals.session WHERE person <> ALL ($1::text[])"
+_VOID_CODES: Final = "DELETE FROM approvals.login_code WHERE person <> ALL ($1::text[])"

@@ -135,7 +135,7 @@ async def _revocations(connection: Connection, rows: Sequence[Row]) -> dict[str,
         return {}
     seen = await connection.fetch(_WORKERS)
     now = await connection.fetchval("SELECT clock_timestamp()")
-    workers = [Worker(w["worker"], w["applied_version"], w["first_seen_at"], w["seen_at"]) for w in seen]
+    workers = [Worker(w["worker"], w["applied_version"], w["first_version"], w["seen_at"]) for w in seen]
     return {row["id"]: acknowledgement(row["sync_version"], row["over_since"], workers, now) for row in over}
 
 
@@ -213,6 +213,6 @@ SELECT access_grant, key, created_at FROM approvals.access_key
 WHERE access_grant = ANY ($1::text[]) AND live ORDER BY serial
 """
 _WORKERS: Final = """
-SELECT worker, applied_version, first_seen_at, seen_at FROM approvals.proxy_worker
+SELECT worker, applied_version, first_version, seen_at FROM approvals.proxy_worker
 WHERE seen_at > clock_timestamp() - interval '1 minute'
 """

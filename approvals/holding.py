@@ -32,7 +32,7 @@ from approvals.transaction import Stale, Step, Transactions
 from approvals.views import KeyView, MintedToken
 from ledger.entry import Draft
 
-__all__ = ["activate", "close_grant", "end", "mint_token", "register_key", "revoke"]
+__all__ = ["activate", "check_would_give", "close_grant", "end", "mint_token", "register_key", "revoke"]
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -47,7 +47,7 @@ async def activate(transactions: Transactions, person: str, grant_id: str, via: 
         check_open(grant, step.now, active=False)
         if grant.state == "active":
             return  # asked twice: the window stays where it is
-        await _check_standing(step, grant)
+        await check_would_give(step, step.policy, grant)
         version = await step.next_version()
         starts_at, ends_at = window(grant, step.now)
         await store.change_grant(
@@ -68,7 +68,7 @@ async def mint_token(transactions: Transactions, issuer: Issuer, person: str, gr
     async def body(step: Step) -> MintedToken:
         grant = await _held(step, person, grant_id, hold=True)
         check_open(grant, step.now, active=True)
-        await _check_standing(step, grant)
+        await check_would_give(step, step.policy, grant)
         assert grant.ends_at is not None
         jti = step.new_id("jti")
         try:
@@ -108,7 +108,7 @@ async def register_key(
     async def body(step: Step) -> KeyView:
         grant = await _held(step, person, grant_id)
         check_open(grant, step.now, active=True)
-        await _check_standing(step, grant)
+        await check_would_give(step, step.policy, grant)
         version = await step.next_version()
         # Others may have ended it while we waited for the version: what we saw must still hold.
         if await store.load_grant(step.connection, grant.id, hold=True) != grant:
@@ -223,11 +223,12 @@ async def _held(step: Step, person: str, grant_id: str, *, hold: bool = False) -
     return grant
 
 
-async def _check_standing(step: Step, grant: Grant) -> None:
+async def check_would_give(step: Step, policy: Policy, grant: Grant) -> None:
+    """Refuse a grant that `policy` would not give on the same approvals: GRANT_POLICY_CHANGED."""
     request = await store.load_request(step.connection, grant.request)
     assert request is not None, "a grant's request is a foreign key"
     reviews = await store.load_reviews(step.connection, grant.request)
-    check_standing(step.policy, request, reviews, grant)
+    check_standing(policy, request, reviews, grant)
 
 
 def _draft(kind: str, facts: msgspec.Struct, grant: Grant, content: CommentContent | None = None) -> Draft:

@@ -36,6 +36,8 @@ GIVE_UP_AFTER: Final = timedelta(days=3)
 """An event that no attempt could deliver for so long is parked: queues are bounded."""
 KEEP: Final = timedelta(days=7)
 DELIVER_WITHIN_S: Final = 30.0
+NOTED_WITHIN_S: Final = 10.0
+"""What came of a delivery is written down within that: a process that hangs gives the event back."""
 
 
 class Clock(Protocol):
@@ -117,6 +119,8 @@ class Outbox:
     async def _deliver_one(self, channel: Channel) -> bool:
         """Take the oldest due delivery and tell the channel; False when nothing is due."""
         async with self._pool.acquire() as connection, connection.transaction():
+            # Idle while the channel is told: the session's own bound would end us first, and nothing would be noted.
+            await connection.execute(_BOUND, f"{DELIVER_WITHIN_S + NOTED_WITHIN_S:.0f}s")
             row = await connection.fetchrow(_CLAIM, channel.name, self._clock.now())
             if row is None:
                 return False
@@ -200,6 +204,8 @@ INSERT INTO approvals.outbox_channel (name) SELECT unnest($1::text[])
 ON CONFLICT (name) DO UPDATE SET active = true WHERE NOT approvals.outbox_channel.active
 """
 _RETIRE: Final = "UPDATE approvals.outbox_channel SET active = false WHERE active AND name <> ALL ($1::text[])"
+
+_BOUND: Final = "SELECT set_config('idle_in_transaction_session_timeout', $1, true)"
 
 # An earlier delivery of the same subject that is still due blocks this one, also while another process holds it:
 # its row is still 'due' until that process commits.

@@ -8,6 +8,7 @@ from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
+from approvals.pattern_cost import TOO_DEAR, ways
 from approvals.policy import MEMBER, Policy, Rule, slot_of
 from approvals.store_definition import StoreDefinition
 
@@ -90,6 +91,13 @@ def _reasons(policy: Policy) -> Found:
                 re.compile(reason.ticket)
         except (re.error, RecursionError, OverflowError, Warning) as cause:
             yield ("reasons", name, "ticket"), f"not a regular expression: {cause}"
+            continue
+        if ways(reason.ticket) >= TOO_DEAR:
+            yield (
+                ("reasons", name, "ticket"),
+                "could search for ever on a ticket made for it: repeat no group that repeats or chooses by itself, "
+                "and let less be repeated",
+            )
 
 
 def _store(definition: StoreDefinition) -> Iterator[tuple[str, str]]:
@@ -151,12 +159,36 @@ def _store_pairs(policy: Policy) -> Found:
     upstreams: dict[str, str] = {}
     hosts: dict[str, str] = {}
     for name, definition in policy.stores.items():
-        upstream = definition.upstream.rstrip("/").casefold()
+        upstream = _place(definition)
         if upstreams.setdefault(upstream, name) != name:
             yield ("stores", name, "upstream"), f"is {upstreams[upstream]}'s already: one store, one name"
         for host in definition.hosts:
             if hosts.setdefault(host, name) != name:
                 yield ("stores", name, "hosts"), f"{host} leads to {hosts[host]} already"
+
+
+def _place(definition: StoreDefinition) -> str:
+    """Where the store is, in one spelling: `localhost:05432`, `LOCALHOST.:5432` and `[::1]:5432` are one place. What
+    names resolve to is nothing that a policy can know."""
+    match = _POSTGRES.fullmatch(definition.upstream)
+    if match is not None:
+        return f"{_host(match[1])}:{int(match[2])}/{match[3]}".casefold()
+    try:
+        url = urlsplit(definition.upstream)
+        port = url.port or (80 if url.scheme == "http" else 443)
+    except ValueError:
+        return definition.upstream  # said to be none already
+    return f"{_host(url.hostname or '')}:{port}".casefold()
+
+
+def _host(text: str) -> str:
+    host = text.strip("[]").rstrip(".").casefold()
+    try:
+        address = ip_address(host)
+        host = str(getattr(address, "ipv4_mapped", None) or address)
+    except ValueError:
+        pass  # a name
+    return "localhost" if _is_loopback(host) else host
 
 
 def _rules(policy: Policy) -> Found:

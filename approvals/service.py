@@ -124,9 +124,12 @@ class Approvals:
         """Close everything whose time is over; returns how much that was. Safe in many processes at once."""
         return await expiry.expire_due(self._transactions)
 
-    async def adopt_policy(self, policy: Policy, by: str) -> InForce:
-        """Put a policy in force; the same policy again changes nothing. Grants of people it no longer knows end."""
-        await adoption.adopt(self._transactions, policy, by)
+    async def adopt_policy(self, policy: Policy, by: str, *, only_first: bool = False) -> InForce:
+        """Put a policy in force; the same policy again changes nothing. Grants that it would not give end.
+
+        With `only_first` CONFLICT where another is in force already.
+        """
+        await adoption.adopt(self._transactions, policy, by, only_first=only_first)
         adopted = await self.queries.policy()
         assert adopted is not None
         return adopted

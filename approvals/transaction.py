@@ -173,8 +173,10 @@ _BOUNDS: Final = """
 SELECT set_config('lock_timeout', '5s', true), set_config('statement_timeout', '10s', true),
        set_config('idle_in_transaction_session_timeout', '10s', true)
 """
-_SHARE_POLICY: Final = "SELECT pg_advisory_xact_lock_shared(hashtextextended('glassgate.approvals.policy', 0))"
-_LOCK_POLICY: Final = "SELECT pg_advisory_xact_lock(hashtextextended('glassgate.approvals.policy', 0))"
+# A table's lock and no advisory one: those are anybody's who may connect, and a proxy's role that held this one would
+# keep its own grants from being revoked.
+_SHARE_POLICY: Final = "LOCK TABLE approvals.policy_turn IN ROW SHARE MODE"
+_LOCK_POLICY: Final = "LOCK TABLE approvals.policy_turn IN EXCLUSIVE MODE"
 _NEXT_VERSION: Final = "UPDATE approvals.sync_version SET version = version + 1 RETURNING version"
 _TELL: Final = "INSERT INTO approvals.outbox (topic, payload, created_at) VALUES ($1, $2, $3)"
 _NOTIFY: Final = "SELECT pg_notify($1, $2)"

@@ -24,6 +24,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
@@ -232,9 +233,25 @@ class EmbeddedPostgres:
                 f"PostgreSQL does not run as root, and the user {self._user.pw_name}, as whom it runs instead, "
                 f"cannot enter {place}; choose another directory, for example {default_directory(place)}"
             )
-        if not self._sockets.is_dir():
+        self._prepare_sockets()
+
+    def _prepare_sockets(self) -> None:
+        """In a shared directory somebody else may have put a link of that name since we looked: what we give away is
+        what we have opened, and that is no link."""
+        with suppress(FileExistsError):
             self._sockets.mkdir(mode=0o700)
-        self._give(self._sockets, 0o700)
+        try:
+            opened = os.open(self._sockets, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except OSError as cause:
+            raise PostgresFailed(f"{self._sockets} is no directory of ours ({cause.strerror}); remove it") from cause
+        try:
+            if os.fstat(opened).st_uid not in _owners():
+                raise PostgresFailed(f"{self._sockets} belongs to another user; remove it")
+            os.fchmod(opened, 0o700)
+            if self._user is not None:
+                os.fchown(opened, self._user.pw_uid, self._user.pw_gid)
+        finally:
+            os.close(opened)
 
     def _give(self, path: Path, mode: int) -> None:
         path.chmod(mode)
@@ -242,7 +259,9 @@ class EmbeddedPostgres:
             os.chown(path, self._user.pw_uid, self._user.pw_gid)
 
     def _take_lock(self) -> None:
-        lock = self._place.lock.open("a+")
+        # 0600: whoever may open a file may lock it, and keep us out with that.
+        lock = os.fdopen(os.open(self._place.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+        os.fchmod(lock.fileno(), 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -450,10 +469,14 @@ def _socket_directory(directory: Path) -> Path:
     place = Path(tempfile.gettempdir()) / f"glassgate-{os.geteuid()}-{short}"
     if place.is_symlink():  # somebody else's doing: names in a shared directory can be taken beforehand
         raise PostgresFailed(f"{place} is a symbolic link; remove it")
-    owners = {os.geteuid()} | ({pwd.getpwnam("nobody").pw_uid} if os.geteuid() == 0 else set())
-    if place.exists() and place.stat().st_uid not in owners:
+    if place.exists() and place.stat().st_uid not in _owners():
         raise PostgresFailed(f"{place} belongs to another user; remove it")
     return place
+
+
+def _owners() -> set[int]:
+    """Whose a directory for sockets may be: ours, or the server's."""
+    return {os.geteuid()} | ({pwd.getpwnam("nobody").pw_uid} if os.geteuid() == 0 else set())
 
 
 def _environment() -> dict[str, str]:

@@ -177,12 +177,15 @@ async def ensure_roles(connection: Any, passwords: Mapping[str, str]) -> list[st
     set_for: list[str] = []
     for role, name in ROLES.items():
         password = passwords.get(role)
-        row = await connection.fetchrow("SELECT rolsuper, rolbypassrls FROM pg_roles WHERE rolname = $1", name)
+        row = await connection.fetchrow(_ROLE, name)
         if row is None:
             await connection.execute(f"CREATE ROLE {name} LOGIN NOINHERIT")
             done.append(f"created role {name}")
         elif row["rolsuper"] or row["rolbypassrls"]:
             raise MigrationRefused(f"role {name} is a superuser or bypasses row security; it must be neither")
+        elif row["more"]:
+            # A role that was here before us. Who may make roles, or become the owner, undoes what the files grant.
+            raise MigrationRefused(f"role {name} may {row['more']}; it must not: what it may do, the migrations grant")
         if password:
             # The verifier, never the password: a statement may be logged by the server.
             await connection.execute(f"ALTER ROLE {name} PASSWORD '{scram_verifier(password, os.urandom(16))}'")
@@ -204,6 +207,19 @@ def scram_verifier(password: str, salt: bytes) -> str:
     server = hmac.digest(salted, b"Server Key", "sha256")
     parts = [base64.b64encode(part).decode() for part in (salt, stored, server)]
     return f"SCRAM-SHA-256${_SCRAM_ITERATIONS}:{parts[0]}${parts[1]}:{parts[2]}"
+
+
+_ROLE: Final = """
+SELECT rolsuper, rolbypassrls, CASE
+    WHEN rolcreaterole THEN 'create roles'
+    WHEN rolreplication THEN 'replicate'
+    WHEN pg_has_role(rolname, current_user, 'MEMBER') THEN 'become ' || quote_ident(current_user)
+    ELSE (SELECT 'become ' || quote_ident(other.rolname) FROM pg_roles other
+          WHERE other.rolname <> r.rolname AND pg_has_role(r.rolname, other.oid, 'MEMBER')
+            AND (other.rolsuper OR other.rolname ~ '^(glassgate_|pg_read_|pg_write_|pg_execute_)') LIMIT 1)
+    END AS more
+FROM pg_roles r WHERE rolname = $1
+"""
 
 
 async def _lock(connection: Any) -> None:

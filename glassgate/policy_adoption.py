@@ -106,7 +106,7 @@ def adopt(config_file: Path) -> list[str]:
                 "A policy is in force already. Outside a trial another one takes the approval of those whom the "
                 "policy in force names, and cannot be adopted from here.",
             )
-        await service.adopt_policy(proposed, BY_OPERATOR)
+        await service.adopt_policy(proposed, BY_OPERATOR, only_first=not config.gate.trial)
         return [f"policy {digest} is in force"]
 
     return run(config, act)

@@ -18,6 +18,7 @@ from glassgate.values import (
     Secret,
     address,
     choice,
+    dsn,
     flag,
     log_origin,
     name,
@@ -58,7 +59,7 @@ class Setting:
     @property
     def secret(self) -> bool:
         """A secret may also be given as `<name>_file`."""
-        return self.read is secret
+        return self.read in (secret, dsn)
 
     @property
     def required(self) -> bool:
@@ -103,13 +104,13 @@ class Database:
         "PostgreSQL 15 or newer, as the owner who migrates; GLASSGATE_DSN sets it too. "
         "With no DSN at all an embedded PostgreSQL is used. Roles without a DSN of their own take this one "
         "with their own name and the password in keys.dir",
-        secret,
+        dsn,
         "",
     )
-    dsn_approvals: Secret = _setting("as the role glassgate_approvals", secret, "")
-    dsn_proxy: Secret = _setting("as the role glassgate_proxy", secret, "")
-    dsn_sequencer: Secret = _setting("as the role glassgate_sequencer", secret, "")
-    dsn_reader: Secret = _setting("as the role glassgate_reader", secret, "")
+    dsn_approvals: Secret = _setting("as the role glassgate_approvals", dsn, "")
+    dsn_proxy: Secret = _setting("as the role glassgate_proxy", dsn, "")
+    dsn_sequencer: Secret = _setting("as the role glassgate_sequencer", dsn, "")
+    dsn_reader: Secret = _setting("as the role glassgate_reader", dsn, "")
     embedded_dir: Path | None = _setting(
         'where the embedded PostgreSQL lives; "" = a short directory derived from the place of this file. '
         "For evaluation: no replica, no backup",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 __all__ = [
     "Address",
@@ -18,6 +18,7 @@ __all__ = [
     "Secret",
     "address",
     "choice",
+    "dsn",
     "flag",
     "log_origin",
     "name",
@@ -30,6 +31,7 @@ __all__ = [
 _HOST: Final = re.compile(
     r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_]([a-z0-9_-]{0,62}))*\.?", re.IGNORECASE
 )
+_PLACE: Final = re.compile(r"(\[[0-9A-Fa-f:.%]*\]|[^\[\]:/?#@\s]*)(:[0-9]{1,5})?")
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _ORIGIN: Final = re.compile(r"[a-z0-9][a-z0-9.-]*(/[a-z0-9][a-z0-9._-]*)*")
 
@@ -96,6 +98,29 @@ def text(value: Any, _directory: Path) -> str:
 
 def secret(value: Any, directory: Path) -> Secret:
     return Secret(text(value, directory))
+
+
+def dsn(value: Any, directory: Path) -> Secret:
+    """A PostgreSQL URI. A password with a bare `/`, `?`, `#` or `@` in it falls apart into host and port, which drivers
+    then quote in their errors: it is refused here, without a word of it."""
+    found = secret(value, directory)
+    if found:
+        try:
+            parts = urlsplit(found.reveal())
+            hosts = parts.netloc.rpartition("@")[2].split(",")
+            parse_qsl(parts.query, strict_parsing=bool(parts.query))
+        except ValueError:
+            sound = False
+        else:
+            sound = parts.scheme in ("postgresql", "postgres") and all(_PLACE.fullmatch(host) for host in hosts)
+            sound = sound and parts.netloc.count("@") <= 1 and parts.path.count("/") <= 1
+            sound = sound and not set("@#") & set(parts.path + parts.query + found.reveal().partition("#")[1])
+        if not sound:
+            raise Expected(
+                "postgresql://user:password@host:port/database, with /, ?, #, @ and % in a password written as %2F, "
+                "%3F, %23, %40 and %25"
+            )
+    return found
 
 
 def name(value: Any, directory: Path) -> str:

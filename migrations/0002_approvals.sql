@@ -47,6 +47,10 @@ CREATE TABLE approvals.policy_version (
 );
 COMMENT ON TABLE approvals.policy_version IS 'Policies as adopted, as canonical JSON; the one with the highest number is in force.';
 
+CREATE TABLE approvals.policy_turn (never boolean NOT NULL CHECK (never AND NOT never));
+COMMENT ON TABLE approvals.policy_turn IS
+    'Always empty: it is locked, by every step to share and by an adoption alone, so that no policy changes under a step.';
+
 -- 3. Requests and reviews ----------------------------------------------------------------------------------------------
 
 CREATE TABLE approvals.request (
@@ -265,6 +269,23 @@ CREATE TRIGGER request_moves_only_forward BEFORE UPDATE ON approvals.request
 CREATE TRIGGER access_grant_moves_only_forward BEFORE UPDATE ON approvals.access_grant
     FOR EACH ROW EXECUTE FUNCTION approvals.only_forward();
 
+-- What began does not begin again later, what is over was over when it was said to be, an ended key never lives again.
+CREATE FUNCTION approvals.never_again() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% is settled once and for good', TG_TABLE_NAME USING ERRCODE = 'check_violation';
+END $$;
+COMMENT ON FUNCTION approvals.never_again() IS 'Refuses the update that its trigger''s condition describes.';
+REVOKE ALL ON FUNCTION approvals.never_again() FROM PUBLIC;
+CREATE TRIGGER access_grant_window_is_settled BEFORE UPDATE ON approvals.access_grant
+    FOR EACH ROW WHEN (
+        OLD.starts_at IS NOT NULL
+            AND (NEW.starts_at IS DISTINCT FROM OLD.starts_at OR NEW.ends_at IS DISTINCT FROM OLD.ends_at)
+        OR OLD.over_since IS NOT NULL AND NEW.over_since IS DISTINCT FROM OLD.over_since)
+    EXECUTE FUNCTION approvals.never_again();
+CREATE TRIGGER access_key_ends_for_good BEFORE UPDATE ON approvals.access_key
+    FOR EACH ROW WHEN (NEW.live AND NOT OLD.live) EXECUTE FUNCTION approvals.never_again();
+
 -- 5. Logging in --------------------------------------------------------------------------------------------------------
 
 CREATE TABLE approvals.login_code (
@@ -316,6 +337,7 @@ REVOKE ALL ON ALL SEQUENCES IN SCHEMA approvals FROM PUBLIC;
 
 GRANT USAGE ON SCHEMA approvals TO glassgate_approvals;
 GRANT SELECT ON approvals.transition TO glassgate_approvals;
+GRANT SELECT, UPDATE ON approvals.policy_turn TO glassgate_approvals;
 GRANT SELECT, INSERT ON approvals.policy_version, approvals.request, approvals.request_change, approvals.review,
     approvals.access_grant, approvals.grant_change, approvals.access_key TO glassgate_approvals;
 GRANT UPDATE (state, step, version) ON approvals.request TO glassgate_approvals;

@@ -14,9 +14,12 @@ INSERT INTO approvals.sync_version (version) VALUES (0);
 CREATE TABLE approvals.proxy_worker (
     worker          text        PRIMARY KEY CHECK (octet_length(worker) BETWEEN 1 AND 64),
     applied_version bigint      NOT NULL,
-    first_seen_at   timestamptz NOT NULL,
+    first_version   bigint      NOT NULL,
     seen_at         timestamptz NOT NULL
 );
+COMMENT ON COLUMN approvals.proxy_worker.first_version IS
+    'The least that its first answer told it. Not a time: a worker that comes between the end of a grant and its commit '
+    'is told that the grant lives.';
 COMMENT ON TABLE approvals.proxy_worker IS
     'What each proxy worker last said it enforces, and when, by the database''s own clock.';
 -- Every row is rewritten twice a second: leave room on the page for it.
@@ -51,8 +54,8 @@ BEGIN
             RAISE EXCEPTION 'proxy_sync: more than 10000 workers in a day' USING ERRCODE = 'configuration_limit_exceeded';
         END IF;
     END IF;
-    INSERT INTO approvals.proxy_worker AS w (worker, applied_version, first_seen_at, seen_at)
-    VALUES (worker, since, clock_timestamp(), clock_timestamp())
+    INSERT INTO approvals.proxy_worker AS w (worker, applied_version, first_version, seen_at)
+    VALUES (worker, since, current_version, clock_timestamp())
     ON CONFLICT ON CONSTRAINT proxy_worker_pkey
     DO UPDATE SET applied_version = EXCLUDED.applied_version, seen_at = EXCLUDED.seen_at;
 

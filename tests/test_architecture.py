@@ -66,6 +66,7 @@ PURE: Final = (
     "approvals.notify.slack.prefill",
     "approvals.notify.slack.signature",
     "approvals.notify.slack.words",
+    "approvals.pattern_cost",
     "approvals.plain_text",
     "approvals.policy",
     "approvals.policy_checks",

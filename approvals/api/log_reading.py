@@ -112,9 +112,13 @@ class LogReading:
             watch = _Watch(person, what, now)
         else:
             watch.unrecorded += count
+        quietest = None
         if len(self._watches) >= MAX_WATCHES:
-            self._watches.pop(next(iter(self._watches)))
+            quietest = self._watches.pop(next(iter(self._watches)))
         self._watches[session, what] = watch
+        if quietest is not None and quietest.unrecorded:
+            # Before the answer leaves: questions enough would otherwise wash away what was read under another.
+            await self.was_read(quietest.person, quietest.what, quietest.unrecorded)
 
     async def settle(self, *, everything: bool = False) -> None:
         """Record what watchers were given since their last entry, once that is a minute old (or `everything`)."""

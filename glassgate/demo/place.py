@@ -111,7 +111,9 @@ class Place:
         self.directory.chmod(0o711 if root else 0o700)
 
     def _lock(self) -> IO[str]:
-        lock = (self.directory / "running").open("a+")
+        # 0600: whoever may open a file may lock it, and keep us out with that.
+        lock = os.fdopen(os.open(self.directory / "running", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+        os.fchmod(lock.fileno(), 0o600)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

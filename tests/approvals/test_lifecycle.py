@@ -54,10 +54,9 @@ _SET = "UPDATE approvals.access_grant SET version = version + 1, "
         # a change that starts where the one before did not end
         (_CHANGE + " VALUES ('{grant}', 2, 'issued', 'end', 'ended', now(), '', 'cli', '')", "follows_the_one_before"),
         (_CHANGE + " VALUES ('{grant}', 3, 'active', 'end', 'ended', now(), '', 'cli', '')", "follows_the_one_before"),
-        # a window that the decision does not allow
-        (_SET + "ends_at = ends_at + interval '1 s'", "as_granted"),
-        (_SET + "starts_at = issued_at - interval '1 s'", "as_granted"),
-        (_SET + "ends_at = NULL", "window_is_whole"),
+        # a window that began is the window
+        (_SET + "ends_at = ends_at - interval '1 s'", "settled once"),
+        (_SET + "starts_at = issued_at, ends_at = issued_at + interval '1 s'", "settled once"),
         (_SET + "duration_s = 86401", "a_day_at_most"),
         (_SET + "approvers = '{{ada}}'", "not_its_subject"),
         (_SET + "approvers = '{{}}'", "not_its_subject"),
@@ -76,6 +75,21 @@ async def test_what_the_database_refuses_even_its_owner(world: World, statement:
     grant = await world.active()
     with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=constraint):
         await _in_one_transaction(world, statement.format(grant=grant.id))
+
+
+@pytest.mark.parametrize(
+    ("window", "constraint"),
+    [
+        ("starts_at = issued_at, ends_at = issued_at + interval '3601 s'", "as_granted"),
+        ("starts_at = issued_at - interval '1 s', ends_at = issued_at + interval '1 s'", "as_granted"),
+        ("starts_at = use_by, ends_at = use_by + interval '1 s'", "as_granted"),
+        ("starts_at = issued_at", "window_is_whole"),
+    ],
+)
+async def test_a_window_that_the_decision_does_not_allow_is_refused(world: World, window: str, constraint: str) -> None:
+    await world.granted()
+    with pytest.raises(asyncpg.IntegrityConstraintViolationError, match=constraint):
+        await _in_one_transaction(world, _SET + window)
 
 
 async def test_a_change_needs_no_trust_in_the_service(world: World) -> None:

@@ -277,6 +277,25 @@ async def test_a_process_that_dies_while_telling_gives_the_event_back(pool: Any)
     assert channel.topics == [("req_a", "request.created")]
 
 
+async def test_a_channel_that_hangs_is_noted_and_paused(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However short the session's own patience with an idle transaction: else it would be tried again for ever."""
+    pool = await database.pool("approvals", server_settings={"idle_in_transaction_session_timeout": "20ms"})
+    monkeypatch.setattr("approvals.outbox.DELIVER_WITHIN_S", 0.1)
+    clock = Clock()
+
+    class Hanging(Recording):
+        async def deliver(self, event: Event) -> None:
+            await asyncio.Event().wait()
+
+    outbox = Outbox(pool, [Hanging()], clock)
+    await outbox.register()
+    await write(pool, clock, "req_a", "request.created")
+    assert await outbox.deliver_due() == 1
+    row = await pool.fetchrow("SELECT attempts, last_error FROM approvals.outbox_delivery")
+    assert (row["attempts"], row["last_error"]) == (1, "TimeoutError: ")
+    assert await pool.fetchval("SELECT not_before > $1 FROM approvals.outbox_channel", clock.now())
+
+
 async def test_a_channel_that_is_no_longer_configured_collects_nothing(pool: Any) -> None:
     clock, channel = Clock(), Recording()
     await Outbox(pool, [channel], clock).register()

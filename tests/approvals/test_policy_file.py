@@ -84,6 +84,7 @@ def test_the_document_comes_back_as_the_same_policy() -> None:
         (('organisation = "bern"', 'organisation = "basel"'), "people.bea.organisation: there is no organisation"),
         (('ticket = "INC-[0-9]+"', 'ticket = "INC-["'), "reasons.incident.ticket: not a regular expression"),
         (('ticket = "INC-[0-9]+"', 'ticket = "[[a]"'), "reasons.incident.ticket: not a regular expression"),
+        (('ticket = "INC-[0-9]+"', 'ticket = "([A-Z]+-?)+[0-9]+"'), "reasons.incident.ticket: could search for ever"),
         (
             ('upstream = "127.0.0.1:5433/customers"', 'upstream = "customers"'),
             "customers-db.upstream: expected host:port",
@@ -218,3 +219,31 @@ def test_a_tree_with_any_value_anywhere_is_refused_in_its_own_words(data: st.Dat
         except PolicyFileRefused:
             return
     document_of(policy)
+
+
+@pytest.mark.parametrize(
+    ("store", "upstream"),
+    [
+        ("vault", "127.0.0.1:05433/customers"),
+        ("vault", "localhost:5433/customers"),
+        ("vault", "LOCALHOST.:5433/Customers"),
+        ("vault", "[::1]:5433/customers"),
+        ("vault", "[::ffff:127.0.0.1]:5433/customers"),
+        ("vault", "127.0.0.2:5433/customers"),
+        ("crm-api", "http://localhost:8001/"),
+        ("crm-api", "http://127.0.0.1:08001"),
+    ],
+)
+def test_an_upstream_in_another_spelling_is_the_same_store(store: str, upstream: str) -> None:
+    """Else the same data could be asked for under a second name, by a weaker rule."""
+    if store == "vault":
+        text = changed(("127.0.0.1:5434/vault", upstream))
+    else:
+        more = f'[stores.crm-two]\nprotocol = "http"\nupstream = "{upstream}"\ntls = "off"\n'
+        text = changed(("[stores.vault]", f"{more}[stores.vault]"))
+    assert any("already: one store, one name" in fault for fault in faults(text))
+
+
+def test_upstreams_that_differ_are_different_stores() -> None:
+    parse(changed(("127.0.0.1:5434/vault", "127.0.0.1:5433/vault")))
+    parse(changed(("127.0.0.1:5434/vault", "db.acme.example:5433/customers")))

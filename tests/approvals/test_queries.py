@@ -138,4 +138,4 @@ async def test_an_old_story_is_readable_when_the_policy_has_forgotten_its_store(
     view = await world.service.queries.request(grant.request)
     assert (view.protocol, view.data_class, view.quorum) == ("", "", ())
     story = await world.service.queries.request_story(grant.request, "ada")
-    assert [event.by for event in story.events] == ["ada", "olga", "olga", "ada"]
+    assert [event.by for event in story.events] == ["ada", "olga", "olga", "ada", "sam"]

@@ -6,8 +6,8 @@ from approvals.revocation import Worker, acknowledgement
 from tests.approvals.world import START
 
 
-def worker(name: str, applied: int, *, first: float = -60, seen: float = 0) -> Worker:
-    return Worker(name, applied, START + timedelta(seconds=first), START + timedelta(seconds=seen))
+def worker(name: str, applied: int, *, first: int = 3, seen: float = 0) -> Worker:
+    return Worker(name, applied, first, START + timedelta(seconds=seen))
 
 
 def state(*workers: Worker, after: float = 1) -> tuple[str, tuple[str, ...]]:
@@ -26,4 +26,6 @@ def test_states() -> None:
     assert state(worker("a", 6, seen=0), after=11) == ("REVOKE_DONE", ())
     assert state(worker("a", 6, seen=0), after=9) == ("REVOKE_PENDING", ("a",))
     # Came later: the first thing it heard was that the grant is over.
-    assert state(worker("a", 0, first=0.5, seen=0.5)) == ("REVOKE_DONE", ())
+    assert state(worker("a", 0, first=7, seen=0.5)) == ("REVOKE_DONE", ())
+    # Came after the end was written and before it was committed: it heard that the grant lives.
+    assert state(worker("a", 0, first=6, seen=0.5)) == ("REVOKE_PENDING", ("a",))

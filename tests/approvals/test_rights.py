@@ -88,7 +88,7 @@ async def test_approvals_cannot_change_or_remove_history(world: World) -> None:
         "UPDATE approvals.access_grant SET decision = ''",
         "UPDATE approvals.access_key SET sha256 = repeat('0', 64)",
         "INSERT INTO approvals.transition VALUES ('grant', 'revoked', 'revive', 'active')",
-        "INSERT INTO approvals.proxy_worker VALUES ('wk', 9, now(), now())",
+        "INSERT INTO approvals.proxy_worker VALUES ('wk', 9, 9, now())",
     ],
 )
 async def test_approvals_cannot_rewrite_what_was_decided(world: World, statement: str) -> None:
@@ -96,6 +96,45 @@ async def test_approvals_cannot_rewrite_what_was_decided(world: World, statement
     connection = await world.database.connect("approvals")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await connection.execute(statement)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE approvals.access_grant SET version = version + 1, ends_at = ends_at + interval '1 second', "
+        "starts_at = starts_at + interval '1 second'",
+        "UPDATE approvals.access_grant SET version = version + 1, ends_at = ends_at - interval '1 second'",
+        "UPDATE approvals.access_grant SET version = version + 1, starts_at = NULL, ends_at = NULL",
+        "UPDATE approvals.access_grant SET version = version + 1, over_since = NULL",
+        "UPDATE approvals.access_grant SET version = version + 1, over_since = over_since - interval '1 day'",
+        "UPDATE approvals.access_key SET live = true",
+    ],
+)
+async def test_approvals_cannot_bring_back_what_is_over(world: World, statement: str) -> None:
+    grant = await world.active()
+    await world.key_for(grant)
+    await world.service.revoke("olga", grant.id, "", "cli")
+    connection = await world.database.connect("approvals")
+    with pytest.raises(asyncpg.CheckViolationError, match="settled once and for good"):
+        await connection.execute(statement)
+
+
+@pytest.mark.parametrize("role", ["proxy", "sequencer", "reader"])
+async def test_no_other_role_can_hold_a_revocation_up(world: World, role: str) -> None:
+    """Advisory locks are anybody's, and so are weak locks of whatever may be read: neither may stop a step."""
+    grant = await world.active()
+    connection = await world.database.connect(role)
+    async with connection.transaction():
+        await connection.execute(
+            "SELECT pg_advisory_lock(hashtextextended('glassgate.approvals.policy', 0)), "
+            "pg_advisory_lock(hashtextextended('glassgate.approvals.person.olga', 0))"
+        )
+        if role == "proxy":
+            await connection.fetchval("SELECT approvals.proxy_sync('wk', 0)")
+        assert (await world.service.revoke("olga", grant.id, "", "cli")).state == "revoked"
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE approvals.policy_turn IN ACCESS SHARE MODE")
 
 
 async def test_everything_is_commented_and_nothing_is_public(world: World) -> None:

@@ -246,3 +246,30 @@ def test_every_setting_has_a_meaning():
     for section in SECTIONS.values():
         for setting in settings_of(section):
             assert len(setting.meaning) > 5, setting
+
+
+@pytest.mark.parametrize(
+    "password", ["hun#ter2", "hun/ter2", "hun?ter2", "hun?ter=2", "hun[ter2", "hun@ter2", "12/34/56"]
+)
+def test_a_dsn_that_falls_apart_is_refused_without_a_word_of_it(password, tmp_path):
+    """The driver would quote parts of it: `invalid literal for int() with base 10: 'hun'`."""
+    text = MINIMAL + f'[database]\ndsn_proxy = "postgresql://u:{password}@db:5432/glassgate"\n'
+    (fault,) = faults(text, tmp_path)
+    assert fault.startswith("database.dsn_proxy: expected postgresql://user:password@host:port/database")
+    assert fault.endswith("got something else")
+    assert not any(part in fault for part in ("hun", "ter2", "12", "34"))
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://u:p%2Fq%40r@db:5432/glassgate?sslmode=verify-full&sslrootcert=/etc/ssl/ca.pem",
+        "postgresql://u:p@/glassgate?host=/var/run/postgresql&port=5432",
+        "postgres://db/glassgate",
+        "postgresql://u@[::1]:5432/glassgate",
+        "postgresql://u:p@one:5432,two:5433/glassgate?target_session_attrs=read-write",
+        "postgresql:///glassgate",
+    ],
+)
+def test_a_dsn_as_the_driver_reads_it(dsn, tmp_path):
+    assert read(MINIMAL + f'[database]\ndsn_proxy = "{dsn}"\n', tmp_path).database.dsn_proxy.reveal() == dsn

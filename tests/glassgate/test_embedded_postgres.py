@@ -180,6 +180,27 @@ def test_a_long_path_gets_its_socket_elsewhere(place):
     shutil.rmtree(server.socket_directory)
 
 
+def test_a_link_put_in_the_sockets_place_is_not_followed(place):
+    """Between the look at the shared temporary directory and the use of it: root would give the target away."""
+    server = EmbeddedPostgres(place / ("d" * 40) / ("e" * 40) / "pg", settings=UNSAFE_BUT_FAST)
+    target = place / "target"
+    target.mkdir(mode=0o755)
+    server.socket_directory.symlink_to(target)
+    try:
+        before = target.stat()
+        with pytest.raises(PostgresFailed, match="is no directory of ours"):
+            server.start()
+        after = target.stat()
+        assert (after.st_mode, after.st_uid) == (before.st_mode, before.st_uid)
+    finally:
+        server.socket_directory.unlink()
+
+
+def test_nobody_else_can_take_the_lock(place):
+    with cluster(place):
+        assert stat.S_IMODE((place / "pg" / "in-use").stat().st_mode) == 0o600
+
+
 def test_no_mode_of_a_parent_is_changed(place):
     (place / "home").mkdir(mode=0o700)
     server = EmbeddedPostgres(place / "home" / "pg", settings=UNSAFE_BUT_FAST)

@@ -107,6 +107,35 @@ async def test_a_superuser_in_a_roles_place_is_refused(empty_database):
         await superuser.execute("ALTER ROLE glassgate_reader NOSUPERUSER")
 
 
+@pytest.mark.parametrize(
+    ("give", "take", "says"),
+    [
+        ("ALTER ROLE glassgate_proxy CREATEROLE", "ALTER ROLE glassgate_proxy NOCREATEROLE", "create roles"),
+        ("ALTER ROLE glassgate_proxy REPLICATION", "ALTER ROLE glassgate_proxy NOREPLICATION", "replicate"),
+        (
+            "GRANT glassgate_approvals TO glassgate_proxy",
+            "REVOKE glassgate_approvals FROM glassgate_proxy",
+            "become glassgate_approvals",
+        ),
+        (
+            "GRANT pg_read_all_data TO glassgate_proxy",
+            "REVOKE pg_read_all_data FROM glassgate_proxy",
+            "become pg_read_all_data",
+        ),
+    ],
+)
+async def test_a_role_that_may_more_than_it_is_granted_is_refused(empty_database, give, take, says):
+    superuser = await empty_database.connect("superuser")
+    owner = await empty_database.connect()
+    await superuser.execute(give)
+    try:
+        with pytest.raises(MigrationRefused, match=f"glassgate_proxy may {says}"):
+            await ensure_roles(owner, {})
+    finally:
+        await superuser.execute(take)
+    await ensure_roles(owner, {})
+
+
 async def test_strangers_may_not_connect(empty_database):
     superuser = await empty_database.connect("superuser")
     await ensure_roles(superuser, {})

@@ -118,6 +118,15 @@ async def test_what_a_watcher_was_given_last_is_recorded_too(world: World) -> No
     assert [one["facts"]["what"] for one in await reads(world)].count("watching entries") == 2
 
 
+async def test_what_was_read_under_watch_is_not_washed_away(world: World, monkeypatch: Any) -> None:
+    monkeypatch.setattr("approvals.api.log_reading.MAX_WATCHES", 1)
+    for query in ("", "", "&kind=policy.changed"):
+        await world.call("olga", "GET", f"/log/entries?watch=true{query}")
+    watched = [one["facts"] for one in await reads(world) if one["facts"]["what"] == "watching entries"]
+    assert len(watched) == 2
+    assert watched[1]["entries"] == watched[0]["entries"] + 1
+
+
 async def test_the_newest_of_some(world: World) -> None:
     for number in range(3):
         await world.asked(ticket=f"INC-{number}")
