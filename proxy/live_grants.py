@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
+import structlog
 
 from approvals.reasons import Reason
 from approvals.scope import Scope
@@ -19,6 +20,8 @@ __all__ = ["FRESH_S", "STALE_S", "GrantRow", "KeyRow", "LiveGrants", "LiveKey", 
 FRESH_S: Final = 1.0
 STALE_S: Final = 10.0  # the contact limit of P6: sessions are cut beyond it
 MAX_OVER: Final = 50_000  # grants that are over and still known, so that a refusal can say what became of them
+
+_log = structlog.get_logger(__name__)
 
 _OVER: Final[dict[Literal["issued", "active", "ended", "expired", "revoked"], Reason]] = {
     "ended": Reason.GRANT_ENDED,
@@ -204,4 +207,8 @@ class LiveGrants:
 
     def _tell(self, grant: str, reason: Reason) -> None:
         for over in list(self._watchers.pop(grant, {}).values()):
-            over(reason)
+            try:
+                over(reason)
+            except Exception:
+                # Isolated: a session that fails to end must not keep the ones behind it open.
+                _log.exception("live_grants.watcher_failed", grant=grant)

@@ -61,7 +61,11 @@ class ProxySync:
         def fire() -> None:
             if self._waiting.pop(number, None) is not None:
                 timer.cancel()
-                callback()
+                try:
+                    callback()
+                except Exception:
+                    # Isolated: one connection's trouble must not stop the line that all others live by.
+                    _log.exception("proxy_sync.callback_failed")
 
         timer = asyncio.get_running_loop().call_later(timeout_s, fire)
         self._waiting[number] = fire

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 
+import hypothesis
 import pytest
 
 from tests.support.postgres import (
@@ -15,6 +16,10 @@ from tests.support.postgres import (
 )
 
 pytest_plugins = ["tests.support.require"]
+
+# How long one example takes says something about the machine, and a busy one must not fail a property.
+hypothesis.settings.register_profile("glassgate", deadline=None)
+hypothesis.settings.load_profile("glassgate")
 
 
 @pytest.fixture(scope="session")

@@ -12,14 +12,17 @@ __all__ = ["WITHHELD", "redact"]
 
 WITHHELD: Final = "'[redacted]'"
 
-_GAP: Final = r"(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/)*"
+# Possessive and bounded: a client chooses the text, and a pattern that tries a gap in every way, or looks for the end
+# of a comment from every word, would hold up the whole gate for the square or the cube of its length.
+_GAP: Final = r"(?:\s++|--[^\n]{0,100}+\n|/\*(?:[^*]|\*(?!/)){0,100}+\*/){0,4}+"
 _STRING: Final = (
-    r"(?:[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)|(?:[uU]&|[nNbBxX])?'(?:[^']|'')*(?:'|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z))"
+    r"(?:[eE]'(?:[^'\\]|\\.|'')*+(?:'|\\?\Z)|(?:[uU]&|[nNbBxX])?'(?:[^']|'')*+(?:'|\Z)"
+    r"|\$(\w*+)\$.*?(?:\$\1\$|\Z))"
 )
 _PASSWORD: Final = re.compile(rf"(?is)(\bpassword\"?{_GAP}(?::=|=>|=)?{_GAP}){_STRING}")
-_LITERAL: Final = re.compile(r"(?s)'(?:[^'\\]|''|\\.)*(?:'|\Z)|\$(\w*)\$.*?(?:\$\1\$|\Z)")
-_CONNECTION: Final = re.compile(r"(?i)(\b(?:password|passwd|sslpassword)\s*=\s*)(?:''(?:[^'])*''|[^\s'$]+)")
-_URL: Final = re.compile(r"(?i)(\bpostgres(?:ql)?://[^\s:/@']*:)[^\s@']*@")
+_LITERAL: Final = re.compile(r"(?s)'(?:[^'\\]|''|\\.)*+(?:'|\\?\Z)|\$(\w*+)\$.*?(?:\$\1\$|\Z)")
+_CONNECTION: Final = re.compile(r"(?i)(\b(?:password|passwd|sslpassword)\s*+=\s*+)(?:''(?:[^'])*''|[^\s'$]+)")
+_URL: Final = re.compile(r"(?i)(\bpostgres(?:ql)?://[^\s:/@']{0,128}+:)[^\s@']{0,256}+@")
 
 
 def redact(text: str) -> tuple[str, tuple[str, ...]]:

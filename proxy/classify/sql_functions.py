@@ -7,7 +7,7 @@ a live catalog. HARMLESS: volatile, looked at one by one. Whatever is in neither
 
 from typing import Final
 
-__all__ = ["HARMLESS", "OPAQUE", "PATH", "READING", "READING_PREFIXES", "WRITING"]
+__all__ = ["ACTIVITY", "HARMLESS", "OPAQUE", "PATH", "READING", "READING_PREFIXES", "WRITING"]
 
 _READING_TEXT: Final = """
 abbrev abs acldefault aclexplode acos acosd acosh age any_value area array_agg array_dims array_fill array_length
@@ -88,10 +88,14 @@ clock_timestamp currval gen_random_uuid lastval pg_blocking_pids pg_current_wal_
 pg_is_in_recovery pg_is_wal_replay_paused pg_jit_available pg_last_wal_receive_lsn pg_last_wal_replay_lsn
 pg_last_xact_replay_timestamp pg_lock_status pg_notification_queue_usage pg_partition_ancestors pg_partition_tree
 pg_prepared_xact pg_relation_size pg_safe_snapshot_blocking_pids pg_sequence_last_value pg_sleep pg_sleep_for
-pg_sleep_until pg_stat_get_activity pg_table_size pg_tablespace_size pg_total_relation_size random random_normal
+pg_sleep_until pg_table_size pg_tablespace_size pg_total_relation_size random random_normal
 setseed timeofday
 """
 HARMLESS: Final = frozenset(_HARMLESS_TEXT.split())
+
+ACTIVITY: Final = frozenset({"pg_stat_get_activity", "pg_stat_get_backend_activity"})
+"""What pg_stat_activity is made of: the texts of other sessions, with whatever they look for. All sessions of the
+gate have one role at the store, so the store shows them to each other."""
 
 OPAQUE: Final = (
     "query_to_",

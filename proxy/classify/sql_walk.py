@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from approvals.scope import Action
-from proxy.classify.sql_functions import HARMLESS, OPAQUE, PATH, READING, READING_PREFIXES, WRITING
+from proxy.classify.sql_functions import ACTIVITY, HARMLESS, OPAQUE, PATH, READING, READING_PREFIXES, WRITING
 from proxy.classify.sql_nodes import COMMANDS, EXPRESSIONS, SETTINGS, SETTINGS_PINNED
 
 __all__ = ["Effect", "Findings", "walk"]
@@ -72,6 +72,7 @@ _FULLY_NAMED: Final = (
     "TruncateStmt",
 )
 _PREPARED_TRANSACTIONS: Final = ("TRANS_STMT_PREPARE", "TRANS_STMT_COMMIT_PREPARED", "TRANS_STMT_ROLLBACK_PREPARED")
+CURSOR_OPT_HOLD: Final = 0x20  # parsenodes.h
 _READ_ONLY: Final = ("transaction_read_only", "default_transaction_read_only")
 _TRUE: Final = frozenset({"on", "true", "yes", "1", "t", "y"})
 
@@ -92,6 +93,9 @@ class _Walk:
         self.found.command = _command(name, body)
         planned_only = name == "ExplainStmt" and not _analyzes(body)
         self._visit(node)
+        if name == "ExplainStmt" and self.found.effect is not None and self.found.effect.kind == "declare":
+            # No cursor is made: a FETCH would go on record with this text and run an older cursor's.
+            self.found.effect = None
         if planned_only:
             # Planning runs no statement, but it may run functions.
             understood = "unparsed" not in self.found.actions
@@ -118,6 +122,8 @@ class _Walk:
             self._table(value, _NOTHING)
         if "intoClause" in value:
             self.found.actions.add("ddl")
+        if value.get("behavior") == "DROP_CASCADE":
+            self.found.anything = True  # also what refers to that which is named
         for key, child in value.items():
             if key == "withClause":
                 continue
@@ -166,6 +172,8 @@ class _Walk:
             self._by_function.add("path")
         elif schema not in ("", "pg_catalog"):
             self._any_code()
+        elif name in ACTIVITY:
+            self.found.tables["pg_catalog", "pg_stat_activity"] = None
         elif name in READING or name in HARMLESS or name.startswith(READING_PREFIXES):
             return
         elif name.startswith(WRITING):
@@ -227,6 +235,10 @@ def _insert(found: Findings, body: dict[str, Any]) -> None:
 
 
 def _change(found: Findings, body: dict[str, Any]) -> None:
+    target = body.get("relation", {})
+    if target.get("relname") == "pg_settings" and target.get("schemaname", "pg_catalog") == "pg_catalog":
+        # The store rewrites it to set_config(), for whatever names the rows hold: nothing here would see which.
+        found.forbidden = "settings are changed with SET, not by updating pg_settings"
     found.actions |= {"write", "read"}  # a row count answers what the condition asks
 
 
@@ -252,7 +264,8 @@ def _deallocate(found: Findings, body: dict[str, Any]) -> None:
 
 
 def _declare(found: Findings, body: dict[str, Any]) -> None:
-    found.effect = Effect("declare", (body["portalname"],))
+    held = ("hold",) if int(body.get("options", 0)) & CURSOR_OPT_HOLD else ()
+    found.effect = Effect("declare", (body["portalname"], *held))
 
 
 def _fetch(found: Findings, body: dict[str, Any]) -> None:
@@ -291,7 +304,9 @@ def _set(found: Findings, body: dict[str, Any]) -> None:
         if values and not (len(values) == 1 and values[0].lower() in SETTINGS_PINNED[name]):
             found.forbidden = _pinned(name)
     elif name in _READ_ONLY:
-        if values and values[0].lower() not in _TRUE:
+        # The default of a transaction's own setting is "off", whatever the role's or BEGIN's is (PostgreSQL < 15).
+        back = name == "transaction_read_only" and not values
+        if back or (values and values[0].lower() not in _TRUE):
             found.actions.add("write")
     elif name == "search_path":
         found.effect = Effect("search_path", tuple(v for v in values if v)) if values else None

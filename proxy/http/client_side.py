@@ -96,6 +96,9 @@ class ClientConnection(asyncio.Protocol):
         self.address = str(peer[0]) if peer else ""
         self._session = new_id("ses", int(clock.unix() * 1000), os.urandom(10))
         self._deadline = clock.monotonic() + HEAD_S
+        if self._server.full:
+            self.abort()
+            return
         self._server.connections.add(self)
         if self._server.draining:
             self._close()

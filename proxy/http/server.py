@@ -19,6 +19,8 @@ __all__ = ["HttpGate", "parse_address"]
 
 TICK_S: Final = 0.5
 BACKLOG: Final = 1024
+MAX_CONNECTIONS: Final = 4096  # strangers' too: beyond it there would be no descriptor left for a store or the record
+HANDSHAKE_S: Final = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -79,8 +81,15 @@ class HttpGate:
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
+        handshake_s = HANDSHAKE_S if self._ssl is not None else None
         for one in self._sockets:
-            made = await loop.create_server(lambda: ClientConnection(self), sock=one, ssl=self._ssl, backlog=BACKLOG)
+            made = await loop.create_server(
+                lambda: ClientConnection(self),
+                sock=one,
+                ssl=self._ssl,
+                ssl_handshake_timeout=handshake_s,
+                backlog=BACKLOG,
+            )
             self._servers.append(made)
         for address, store in list(self._listen.items())[1 if self._sockets else 0 :]:
             host, port = parse_address(address)
@@ -89,6 +98,7 @@ class HttpGate:
                 host,
                 port,
                 ssl=self._ssl,
+                ssl_handshake_timeout=handshake_s,
                 backlog=BACKLOG,
                 reuse_address=True,
             )
@@ -122,6 +132,10 @@ class HttpGate:
             connection.cut_off()
         await self.pool.close()
         self.gate.refusals.flush()
+
+    @property
+    def full(self) -> bool:
+        return len(self.connections) >= MAX_CONNECTIONS
 
     def connection_gone(self) -> None:
         if self._empty is not None and not self.connections:

@@ -31,8 +31,9 @@ from proxy.postgres.messages import (
     read_target,
 )
 from proxy.postgres.outbound import Item, Outbound
+from proxy.postgres.release import IdleGate
 from proxy.postgres.replies import Expect
-from proxy.postgres.statements import MAX_NAMES, Names, Portal, Prepared
+from proxy.postgres.statements import Names, Portal, Prepared
 from proxy.postgres.wording import FINAL, refused
 
 __all__ = ["Asking", "Late", "Over"]
@@ -86,6 +87,10 @@ class Asking:
         elif not self.dropping:
             _TAKERS[frame.type](self, frame, now)
 
+    def transaction_over(self, segment: int) -> None:
+        """No transaction is open behind that stretch: the store has closed every portal that no cursor holds."""
+        self.portals.forget(segment, lambda portal: not portal.holdable)
+
     def copy_end(self, frame: Frame) -> None:
         self.outbound.put(Item(frame.raw))
 
@@ -117,14 +122,14 @@ class Asking:
         done, undone = self._forget_unnamed()
         if isinstance(verdict, Deny) or content is None:
             assert isinstance(verdict, Deny)
-            error = self._refuse(verdict, classified, content, now=now)
-            expect = Expect("query", error=error, succeeded=done, failed=undone)
+            error, gate = self._refuse(verdict, classified, content)
+            expect = Expect("query", error=error, succeeded=done, failed=undone, segment=self._segment)
             self._cover(None, None, now)
-            self.outbound.put(Item(query_message(REFUSED_TEXT), None, expect))
+            self.outbound.put(Item(query_message(REFUSED_TEXT), None, expect, gate=gate))
         else:
             self._cover(None, None, now)
             accesses = [self._begin_part(each, data, now) for each in verdict]
-            expect = Expect("query", accesses[0], succeeded=done, failed=undone)
+            expect = Expect("query", accesses[0], succeeded=done, failed=undone, segment=self._segment)
             expect.further.extend(accesses[1:])
             self.outbound.put(Item(frame.raw, accesses[0], expect))
         self._segment += 1
@@ -154,9 +159,10 @@ class Asking:
     def _function_call(self, frame: Frame, now: float) -> None:
         """A function by its number: no text that could be judged. Answered like a query that fails."""
         classified = Classified((Statement("FUNCTION CALL", ("unparsed",), anything=True),))
-        error = self._refuse(Deny(Reason.UNSUPPORTED, "FunctionCall is not let through"), classified, None, now=now)
+        error, gate = self._refuse(Deny(Reason.UNSUPPORTED, "FunctionCall is not let through"), classified, None)
         self._cover(None, None, now)
-        self.outbound.put(Item(query_message(REFUSED_TEXT), None, Expect("query", error=error)))
+        expect = Expect("query", error=error, segment=self._segment)
+        self.outbound.put(Item(query_message(REFUSED_TEXT), None, expect, gate=gate))
         self._segment += 1
 
     # -- extended query
@@ -166,12 +172,14 @@ class Asking:
         text = _text(parse.text)
         classified = classify(text) if text is not None else _not_utf8(len(parse.text))
         verdict = self._judged(classified, text)
-        if isinstance(verdict, list) and (len(parse.text) > self._cap or len(self.statements) >= MAX_NAMES):
+        if isinstance(verdict, list) and len(parse.text) > self._cap:
             verdict = Deny(Reason.RECORD_TOO_LARGE)
+        elif isinstance(verdict, list) and self.statements.full:
+            verdict = Deny(Reason.OVERLOADED, "too many prepared statements")
         if isinstance(verdict, Deny) or text is None:
             assert isinstance(verdict, Deny)
             content = text if len(parse.text) <= self._cap else None
-            self._substitute(self._refuse(verdict, classified, content, now=now), now)
+            self._substitute(*self._refuse(verdict, classified, content), now)
             return
         prepared = Prepared(text, classified, parse.oids)
         version = self.statements.define(parse.name, prepared, self._segment)
@@ -188,8 +196,8 @@ class Asking:
         if prepared is None:
             self._unknown("26000", "prepared statement", bind.statement, now)
             return
-        if len(self.portals) >= MAX_NAMES:
-            self._substitute(refused(Deny(Reason.OVERLOADED, "too many portals")), now)
+        if self.portals.full:
+            self._substitute(refused(Deny(Reason.OVERLOADED, "too many portals")), None, now)
             return
         version = self.portals.define(bind.portal, Portal(prepared, bind), self._segment)
         expect = Expect(
@@ -234,8 +242,8 @@ class Asking:
         prepared, bind = portal.prepared, portal.bind
         verdict = self._judged(prepared.classified, prepared.text, bind)
         if isinstance(verdict, Deny):
-            error = self._refuse(verdict, prepared.classified, prepared.text, bind, prepared.oids, now=now)
-            self._substitute(error, now)
+            told = self._refuse(verdict, prepared.classified, prepared.text, bind, prepared.oids)
+            self._substitute(*told, now)
             return
         access = portal.access
         if access is None or access.finished:
@@ -252,8 +260,8 @@ class Asking:
     def _sync(self, frame: Frame, now: float) -> None:
         self._cover(None, None, now)
         self.dropping = False
+        self.outbound.put(Item(frame.raw, None, Expect("sync", segment=self._segment)))
         self._segment += 1
-        self.outbound.put(Item(frame.raw, None, Expect("sync")))
 
     # -- what they share
 
@@ -270,6 +278,8 @@ class Asking:
                 return Deny(Reason.STATEMENT_UNPARSED, "the text is not UTF-8")
         elif text is None:
             return Deny(Reason.STATEMENT_UNPARSED, "the text is not UTF-8")
+        elif (self.statements.full or self.portals.full) and any(_keeps(each.statement) for each in verdict):
+            return Deny(Reason.OVERLOADED, "too many prepared statements or cursors")
         return verdict
 
     def _begin(self, judged: Judged, text: str, bind: Bind | None, oids: tuple[int, ...], now: float) -> Access:
@@ -300,7 +310,8 @@ class Asking:
             inner = Prepared(text, Classified((statement,)), entry=access.id)
             access.effects.append((self.statements, self.statements.define(_name(effect), inner, self._segment)))
         elif effect.kind == "declare":
-            cursor = Portal(Prepared(text, Classified((statement,)), entry=access.id))
+            inner = Prepared(text, Classified((statement,)), entry=access.id)
+            cursor = Portal(inner, holdable="hold" in effect.names[1:])
             access.effects.append((self.portals, self.portals.define(_name(effect), cursor, self._segment)))
         elif effect.kind == "deallocate":
             access.effects.append((self.statements, self.statements.define(_name(effect), None, self._segment)))
@@ -360,29 +371,29 @@ class Asking:
         text: str | None,
         bind: Bind | None = None,
         oids: tuple[int, ...] = (),
-        *,
-        now: float,
-    ) -> bytes:
-        """Record a refusal; returns what the client is told."""
+    ) -> tuple[bytes, IdleGate]:
+        """Record a refusal; returns what the client is told, and what opens once that may be said."""
         self._sequence += 1
         named = self._judge.named(classified, len(bind.values) if bind is not None else 0)
         content = content_of(text, bind, oids, self._cap) if text is not None else None
         draft = self._who.refused(deny.reason, deny.detail, named, content, self._sequence)
-        self._commands.append(Record(draft))
+        gate = IdleGate(weight=len(text) if text is not None else 0)
+        self._commands.append(Record(draft, gate))
         if classified.fault == "syntax" and deny.reason is Reason.STATEMENT_UNPARSED:
             # A typing mistake is told as the store would tell it.
-            return error_response("ERROR", "42601", classified.message, hint=f"glassgate: {deny.reason}")
-        return refused(deny)
+            return error_response("ERROR", "42601", classified.message, hint=f"glassgate: {deny.reason}"), gate
+        return refused(deny), gate
 
     def _unknown(self, sqlstate: str, what: str, name: bytes, now: float) -> None:
         """What nobody here prepared may still exist at the store, and would run unread."""
         shown = name.decode("utf-8", "replace")
         text = f'{what} "{shown}" does not exist' if shown else f"unnamed {what} does not exist"
-        self._substitute(error_response("ERROR", sqlstate, text), now)
+        self._substitute(error_response("ERROR", sqlstate, text), None, now)
 
-    def _substitute(self, error: bytes, now: float) -> None:
+    def _substitute(self, error: bytes, gate: IdleGate | None, now: float) -> None:
         self._cover(None, None, now)
-        self.outbound.put(Item(parse_message(REFUSED_NAME, REFUSED_TEXT), None, Expect("parse", error=error)))
+        expect = Expect("parse", error=error)
+        self.outbound.put(Item(parse_message(REFUSED_NAME, REFUSED_TEXT), None, expect, gate=gate))
         self.dropping = True  # the store will discard until Sync, so nothing more is sent before it
 
 
@@ -401,6 +412,10 @@ _TAKERS: Final[dict[int, Callable[[Asking, Frame, float], None]]] = {
 def _name(effect: object) -> bytes:
     names: tuple[str, ...] = getattr(effect, "names", ())
     return names[0].encode()
+
+
+def _keeps(statement: Statement) -> bool:
+    return statement.effect is not None and statement.effect.kind in ("prepare", "declare")
 
 
 def _text(data: bytes) -> str | None:

@@ -134,10 +134,11 @@ class Tile:
 class Backend:
     """Messages from the store after login."""
 
-    __slots__ = ("_carry", "_left")
+    __slots__ = ("_carry", "_left", "_need")
 
     def __init__(self) -> None:
-        self._carry = b""
+        self._carry = bytearray()
+        self._need = 0  # how long the carry must be before looking at it again is worth it
         self._left = 0  # bytes of the current row that have not come yet
 
     def receive(self, data: bytes) -> tuple[bytes, list[Tile]]:
@@ -146,8 +147,12 @@ class Backend:
         What follows the last tile is the beginning of a message and is kept. Raises ProtocolError.
         """
         if self._carry:
-            data = self._carry + data
-            self._carry = b""
+            self._carry += data
+            if len(self._carry) < self._need:
+                return b"", []
+            data = bytes(self._carry)
+            self._carry.clear()
+        self._need = HEADER_BYTES
         tiles: list[Tile] = []
         position = self._rows(data, 0, tiles)
         size = len(data)
@@ -162,11 +167,11 @@ class Backend:
                 raise ProtocolError("the store sent a message of impossible length")
             end = position + 1 + length
             if end > size:
+                self._need = end - position
                 break
             tiles.append(Tile(kind, position, end))
             position = end
-        if position < size:
-            self._carry = data[position:]
+        self._carry += data[position:]
         return data, tiles
 
     def _rows(self, data: bytes, position: int, tiles: list[Tile]) -> int:

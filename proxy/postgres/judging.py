@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Final
 
 from approvals.reasons import Reason
@@ -17,6 +18,7 @@ Decide = Callable[[Operation], Allow | Deny | Wait]
 
 
 MAX_SCHEMAS: Final = 64  # that one session may search over its life
+MAX_RESOURCES: Final = 1000  # of one statement: every name in every schema would make an entry of megabytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ class Judge:
                 self._search_path += tuple(n for n in statement.effect.names if n not in self._search_path)
                 if len(self._search_path) > MAX_SCHEMAS:
                     return Deny(Reason.STATEMENT_FORBIDDEN, "too many schemas in the search paths of one session")
-            resources = statement.resources(self._search_path)
+            resources = self._resources(statement)
+            if len(statement.tables) * len(self._search_path) > MAX_RESOURCES:
+                return Deny(Reason.RECORD_TOO_LARGE, "it names more tables, in more schemas, than an entry holds")
             verdict = self._decide(self._operation(statement, resources))
             if isinstance(verdict, Wait):
                 return verdict
@@ -67,10 +71,15 @@ class Judge:
         return Named(
             "; ".join(s.command for s in statements),
             tuple(dict.fromkeys(a for s in statements for a in s.actions)),
-            tuple(dict.fromkeys(r for s in statements for r in s.resources(self._search_path))),
+            tuple(islice(dict.fromkeys(r for s in statements for r in self._resources(s)), MAX_RESOURCES)),
             classified.fingerprint,
             parameters,
         )
+
+    def _resources(self, statement: Statement) -> tuple[str, ...]:
+        if len(statement.tables) * len(self._search_path) > MAX_RESOURCES:
+            return ("*",)
+        return statement.resources(self._search_path)
 
     def _operation(self, statement: Statement, resources: tuple[str, ...]) -> Operation:
         if statement.actions:

@@ -145,7 +145,10 @@ class PostgresGate:
 
     def _tick(self) -> None:
         for connection in list(self.connections):
-            connection.tick()
+            try:
+                connection.tick()
+            except Exception:
+                _log.exception("postgres.tick_failed")  # the timer serves every other connection too
         self._ticker = asyncio.get_running_loop().call_later(TICK_S, self._tick)
 
     def _accept(self, listening: socket.socket) -> None:

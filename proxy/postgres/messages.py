@@ -36,6 +36,7 @@ __all__ = [
 ]
 
 MAX_MESSAGE_BYTES: Final = 0x7FFFFFFF
+MAX_NAME_BYTES: Final = 63  # NAMEDATALEN - 1
 PROTOCOL_3_0: Final = 3 << 16
 PROTOCOL_3_2: Final = (3 << 16) | 2
 
@@ -59,6 +60,14 @@ class _Reader:
         text = self._body[self._position : end]
         self._position = end + 1
         return text
+
+    def name(self) -> bytes:
+        """Of a statement or portal. PostgreSQL compares the first 63 bytes alone: two longer names may be one to the
+        store and two here, and the text of one would go on record for the other's."""
+        name = self.text()
+        if len(name) > MAX_NAME_BYTES:
+            raise ProtocolError("the name of a statement or portal is longer than 63 bytes", "42622")
+        return name
 
     def take(self, size: int) -> bytes:
         if not 0 <= size <= len(self._body) - self._position:
@@ -123,7 +132,7 @@ def read_query(body: memoryview) -> bytes:
 
 def read_parse(body: memoryview) -> Parse:
     reader = _Reader(body)
-    name, text = reader.text(), reader.text()
+    name, text = reader.name(), reader.text()
     oids = tuple(reader.int32() & 0xFFFFFFFF for _ in range(reader.int16()))
     reader.end()
     return Parse(name, text, oids)
@@ -131,7 +140,7 @@ def read_parse(body: memoryview) -> Parse:
 
 def read_bind(body: memoryview) -> Bind:
     reader = _Reader(body)
-    portal, statement = reader.text(), reader.text()
+    portal, statement = reader.name(), reader.name()
     formats = tuple(reader.int16() for _ in range(reader.int16()))
     values = []
     for _ in range(reader.int16()):
@@ -148,7 +157,7 @@ def read_bind(body: memoryview) -> Bind:
 
 def read_execute(body: memoryview) -> Execute:
     reader = _Reader(body)
-    portal, rows = reader.text(), reader.int32()
+    portal, rows = reader.name(), reader.int32()
     reader.end()
     return Execute(portal, rows)
 
@@ -156,7 +165,7 @@ def read_execute(body: memoryview) -> Execute:
 def read_target(body: memoryview) -> Target:
     reader = _Reader(body)
     kind = reader.take(1)
-    name = reader.text()
+    name = reader.name()
     reader.end()
     if kind not in (b"S", b"P"):
         raise ProtocolError("neither a statement nor a portal")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from proxy.postgres.access import Access
 from proxy.postgres.messages import Bind
+from proxy.postgres.release import IdleGate
 from proxy.postgres.replies import Expect
 from proxy.postgres.statements import Prepared
 
@@ -21,6 +22,11 @@ class Item:
     expect: Expect | None = None
     prepared: Prepared | None = None
     bind: Bind | None = None
+    gate: IdleGate | None = None  # of a refusal: a client is not told faster than it can be recorded
+
+    @property
+    def weight(self) -> int:
+        return len(self.data) + (self.gate.weight if self.gate is not None else 0)
 
 
 class Outbound:
@@ -32,17 +38,19 @@ class Outbound:
 
     def put(self, item: Item) -> None:
         self._queue.append(item)
-        self.bytes += len(item.data)
+        self.bytes += item.weight
 
     def ready(self) -> Iterator[Item]:
         """What may go now, in order; taken off the queue."""
         while self._queue:
             item = self._queue[0]
             accesses = _accesses(item)
+            if item.gate is not None and not item.gate.open:
+                return
             if not all(access.barrier.may_forward for access in accesses):
                 return
             self._queue.popleft()
-            self.bytes -= len(item.data)
+            self.bytes -= item.weight
             yield item
 
     def drop_until_sync(self) -> tuple[list[Item], bool]:
@@ -53,7 +61,7 @@ class Outbound:
             if expect is not None and expect.kind == "sync":
                 return dropped, True
             item = self._queue.popleft()
-            self.bytes -= len(item.data)
+            self.bytes -= item.weight
             dropped.append(item)
         return dropped, False
 

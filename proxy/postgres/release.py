@@ -3,22 +3,29 @@
 A stretch belongs to one access, whose barrier says how much of it may leave, or to nobody (a ReadyForQuery),
 or to the session itself (an idle notification), and then waits for an entry of its own. Order is never changed:
 what may leave waits behind what may not.
+
+Bytes leave up to the end of a message wherever that is possible, so that a session can be ended with a word at
+any time: in the midst of a message the client would read it as data.
 """
 
 from collections import deque
 from dataclasses import dataclass
 
 from ledger.entry import Draft
+from proxy.barrier import HOLD_BYTES
 from proxy.postgres.access import Access
+from proxy.postgres.framing import HEADER_BYTES
 
 __all__ = ["IdleGate", "Release", "Stretch"]
 
 
 @dataclass(slots=True, eq=False)
 class IdleGate:
-    """Opens once the entry that accounts for an idle message is durable."""
+    """Opens once the entry that accounts for an idle message, or for a refusal, is durable. `weight`: roughly the
+    bytes that this entry adds to the record's queue."""
 
     open: bool = False
+    weight: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -38,7 +45,7 @@ class Release:
         self._held: deque[Stretch] = deque()
         self.held_bytes = 0
         self.released_bytes = 0
-        self.left = 0  # bytes missing to the end of the message that the client is reading; -1 = not known
+        self.left = 0  # bytes missing to the end of the message that the client is reading
 
     def hold(self, stretch: Stretch) -> None:
         self._held.append(stretch)
@@ -60,12 +67,14 @@ class Release:
             size = len(stretch.data)
             if stretch.access is not None:
                 may = stretch.access.barrier.allowance()
-                if may < size:
-                    if may:
-                        self._leave(stretch, may, pieces, accesses)
-                        stretch.data = stretch.data[may:]
-                        self.left = -1
-                    break
+                if may < size + (stretch.left if stretch.left <= HOLD_BYTES else 0):
+                    cut, left = _cut(stretch.data, self.left, min(may, size))
+                    if cut < size:
+                        if cut:
+                            self._leave(stretch, cut, pieces, accesses)
+                            stretch.data = stretch.data[cut:]
+                            self.left = left
+                        break
             self._held.popleft()
             self._leave(stretch, size, pieces, accesses)
             outcomes += stretch.outcomes
@@ -85,3 +94,20 @@ class Release:
         """Nothing more leaves."""
         self._held.clear()
         self.held_bytes = 0
+
+
+def _cut(data: memoryview, start: int, may: int) -> tuple[int, int]:
+    """(how many of at most `may` bytes to let go, how many of the message that is cut by that are still to come).
+
+    The first message of `data` begins at `start`; before it is the rest of one that is leaving already. Only a
+    message of more than HOLD_BYTES is cut: others can wait, because an account of what left before is on its way.
+    """
+    if start > may:
+        return may, start - may
+    position = start
+    while len(data) - position >= HEADER_BYTES:
+        end = position + 1 + int.from_bytes(data[position + 1 : position + HEADER_BYTES], "big")
+        if end > may:
+            return (may, end - may) if end - position > HOLD_BYTES else (position, 0)
+        position = end
+    return position, 0

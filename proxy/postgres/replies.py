@@ -39,6 +39,7 @@ class Expect:
     succeeded: Callable[[], None] | None = None
     failed: Callable[[], None] | None = None
     optional: bool = False  # a Sync that the store may have swallowed
+    segment: int = -1  # sync and query: the stretch between two of them that it ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,7 @@ class Reply:
     replace: bytes = b""
     idle: bool = False
     ready: str = ""
+    segment: int = -1  # which stretch it is ready behind
     suspended: Access | None = None
     fatal: bool = False
 
@@ -227,7 +229,7 @@ class Replies:
             raise ProtocolError("the store is ready out of turn")
         expect = self.queue.popleft()
         self.status = body.decode()
-        reply = Reply(None, ready=self.status)
+        reply = Reply(None, ready=self.status, segment=expect.segment)
         if expect.kind == "query":
             if expect.access is not None:
                 reply.ended.append(Ended(expect.access, "complete"))

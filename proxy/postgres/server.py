@@ -20,6 +20,7 @@ from approvals.reasons import Reason
 from approvals.scope import Operation
 from approvals.store_definition import StoreDefinition
 from ledger.uuid7 import uuid7
+from proxy.classify.sql import DEFAULT_SCHEMA
 from proxy.enforce import Allow, Deny, LiveGrant, Wait, enforce
 from proxy.live_grants import LiveKey
 from proxy.postgres.access import Identity, SessionTotals
@@ -307,7 +308,11 @@ class ClientConnection(asyncio.Protocol):
         parameters = dict(self._message.parameters)
         application = f"glassgate {self._who.session} {_printable(parameters.get('application_name', ''))}"
         parameters["application_name"] = application[:APPLICATION_BYTES].strip()
+        # What decides how a text is read, and where a name is looked up, must be as the statement judge has it,
+        # whatever the role or database is set to at the store; RESET leads back here too.
         parameters["client_encoding"] = "UTF8"
+        parameters["standard_conforming_strings"] = "on"
+        parameters["search_path"] = DEFAULT_SCHEMA
         return parameters
 
     def _greet(self, store: StoreConnection, allow: Allow) -> None:

@@ -318,6 +318,7 @@ class Session:
             reply.ended += [Ended(access, "skipped") for access in self._asking.skipped()]
         if reply.ready == "I":
             # Portals end with their transaction.
+            self._asking.transaction_over(reply.segment)
             reply.ended += [Ended(access, "complete") for access in self._suspended if not access.finished]
             self._suspended.clear()
 
@@ -371,7 +372,7 @@ class Session:
         """Everything stops: what is held is dropped, what runs is cancelled, what is open gets its outcome."""
         self.how = how
         running = bool(self._replies.queue)
-        waiting = self._release.waiting
+        held = self._release.held_bytes
         self._release.drop()
         unsent = self._asking.outbound.abandon()
         for access in (*self._replies.abandon(), *self._suspended):
@@ -382,11 +383,11 @@ class Session:
         self._commands.append(Record(self._who.ended(how, self._asking.totals, duration)))
         if running and not self._store_gone:
             self._commands.append(CancelStore())
-        if not last_words or self._store_gone or (self._release.left == 0 and not waiting):
+        if not last_words or self._store_gone or self._release.left == 0:
             if last_words:
                 self._commands.append(ToClient(last_words))
             self._commands.append(Close("gate"))
-        elif 0 < self._release.left <= HOLD_BYTES and not waiting:
+        elif self._release.left <= HOLD_BYTES and not held:
             self._last_words = last_words
             self._commands.append(FinishSoon())
         else:

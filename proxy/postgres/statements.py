@@ -6,8 +6,9 @@ failed Parse of a name that exists leaves the old text in force: to look such a 
 the store has answered would record one text and run another. SQL's PREPARE and DECLARE share these names.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from proxy.classify.sql import EMPTY, Classified, Statement
 from proxy.postgres.access import Access
@@ -15,9 +16,16 @@ from proxy.postgres.messages import Bind
 
 __all__ = ["Names", "Portal", "Prepared", "Unsettled", "Version"]
 
-T = TypeVar("T")
+
+class _Sized(Protocol):
+    @property
+    def size(self) -> int: ...
+
+
+T = TypeVar("T", bound=_Sized)
 
 MAX_NAMES = 10_000  # of each sort and session; a client that needs more leaks them
+MAX_HELD_BYTES = 128 * 1024 * 1024  # of texts, and of parameters: two of the largest Bind may be held at once
 
 
 class Unsettled(Exception):
@@ -35,6 +43,10 @@ class Prepared:
     entry: str = ""
 
     @property
+    def size(self) -> int:
+        return len(self.text)
+
+    @property
     def statement(self) -> Statement:
         """A prepared text holds one statement at most; the store sees to that."""
         return self.classified.statements[0] if self.classified.statements else EMPTY
@@ -47,6 +59,12 @@ class Portal:
     prepared: Prepared
     bind: Bind | None = None
     access: Access | None = None
+    holdable: bool = False  # outlives its transaction
+
+    @property
+    def size(self) -> int:
+        """A protocol portal shares the text of its statement; a cursor's is its own."""
+        return len(self.prepared.text) if self.bind is None else sum(len(v) for v in self.bind.values if v is not None)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,13 +83,19 @@ class Version(Generic[T]):
 @dataclass(slots=True)
 class Names(Generic[T]):
     _versions: dict[bytes, list[Version[T]]] = field(default_factory=dict)
+    held_bytes: int = 0
 
     def __len__(self) -> int:
         return len(self._versions)
 
+    @property
+    def full(self) -> bool:
+        return len(self._versions) >= MAX_NAMES or self.held_bytes >= MAX_HELD_BYTES
+
     def define(self, name: bytes, value: T | None, segment: int) -> Version[T]:
         version = Version(name, value, segment)
         self._versions.setdefault(name, []).append(version)
+        self.held_bytes += _size(value)
         return version
 
     def get(self, name: bytes, segment: int) -> T | None:
@@ -88,7 +112,9 @@ class Names(Generic[T]):
         version.confirmed = True
         versions = self._versions.get(version.name, [])
         if version in versions:
-            del versions[: versions.index(version)]
+            before = versions.index(version)
+            self.held_bytes -= sum(_size(older.value) for older in versions[:before])
+            del versions[:before]
             if versions == [version] and version.value is None:
                 del self._versions[version.name]
 
@@ -96,8 +122,16 @@ class Names(Generic[T]):
         versions = self._versions.get(version.name)
         if versions and version in versions:
             versions.remove(version)
+            self.held_bytes -= _size(version.value)
             if not versions:
                 del self._versions[version.name]
+
+    def forget(self, segment: int, gone: Callable[[T], bool]) -> None:
+        """The store has dropped what `gone` says of all that was defined up to that stretch."""
+        for versions in list(self._versions.values()):
+            for version in list(versions):
+                if version.value is not None and version.segment <= segment and gone(version.value):
+                    self.fail(version)
 
     def close_all(self, segment: int) -> list[Version[T]]:
         """Provisionally forget every name."""
@@ -105,3 +139,7 @@ class Names(Generic[T]):
 
     def values(self) -> list[T]:
         return [v.value for versions in self._versions.values() for v in versions if v.value is not None]
+
+
+def _size(value: _Sized | None) -> int:
+    return value.size if value is not None else 0

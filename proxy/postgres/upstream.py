@@ -19,6 +19,7 @@ from approvals.store_definition import StoreDefinition
 from proxy.credentials import StoreCredential
 from proxy.enforce import Allow
 from proxy.postgres.errors import ProtocolError
+from proxy.postgres.guards import alarming
 from proxy.postgres.startup import CANCEL_CODE, SSL_CODE
 from proxy.postgres.store_login import StoreLogin, StoreRefused
 
@@ -205,6 +206,9 @@ async def _log_in(connection: StoreConnection, startup: dict[str, str], password
         answer = await loop.run_in_executor(None, login.receive, data)  # a store chooses its iteration count
         if answer:
             transport.write(answer)
+    for name, value in login.reported.items():
+        if alarm := alarming(name, value, login.reported):
+            raise StoreRefused(alarm)
     connection.reported = login.reported
     connection.keys = (login.pid, login.key)
 

@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from proxy.barrier import HOLD_BYTES
+from proxy.http import server
 from proxy.http.relay import Relay
 from tests.proxy.http.conftest import World, eventually
 from tests.proxy.http.origin import OriginConnection
@@ -232,3 +235,16 @@ async def test_a_body_waits_while_its_intent_is_not_durable(world: World) -> Non
     world.gate.recorder.release()
     assert (await client.response()).status == 200
     assert len(world.origin.bodies[0]) == TOTAL
+
+
+async def test_strangers_cannot_take_every_descriptor(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
+    await world.start()
+    kept = [await world.client(), await world.client()]
+    await eventually(lambda: len(world.http.connections) == 2)
+    assert await (await world.client()).closed()
+    assert len(world.http.connections) == 2
+    await kept[0].close()
+    await eventually(lambda: len(world.http.connections) == 1)
+    await world.client()
+    await eventually(lambda: len(world.http.connections) == 2)
