@@ -63,6 +63,14 @@ lock:
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
+# --- benchmarks --------------------------------------------------------------------------------------------
+
+.PHONY: bench-ledger
+
+# QUICK=1: the same table in under a minute. The last line is one JSON object.
+bench-ledger: $(VENV)/.dev
+	@QUICK=$(QUICK) $(RUN) -m bench.ledger
+
 # --- releases ----------------------------------------------------------------------------------------------
 # The build tools have an environment of their own, so that nothing else can reach into a build.
 

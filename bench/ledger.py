@@ -1,13 +1,21 @@
 """Entries per second from commit to numbered, on a PostgreSQL of its own: the whole path, everything durable.
 
-    python -m bench.ledger            1, 16, 64, 256 and 1024 closed-loop writers, 5 s each
-    QUICK=1 python -m bench.ledger    1, 16, 64 and 256, 2 s each
+    make bench-ledger             1, 16, 64, 256 and 1024 closed-loop writers, 5 s each, and what stands below
+    QUICK=1 make bench-ledger     the same in under a minute, 2 s each
 
 A *writer* here is a caller that waits until its entry is committed and then makes the next one; they share two
 database connections, as a gate's workers do, each of which flushes whatever queued up while its last flush was under
 way. The sequencer runs in a process of its own, with every check on. Clients, sequencer and PostgreSQL share the
-machine's cores. `commit` is the time until an entry is durable; `numbered/s` counts entries in the tree.
-The last line is one JSON object.
+machine's cores.
+
+    numbered/s     entries in the tree, over the time from the first one made until the last one was numbered
+    committed/s    entries that became durable while the writers ran
+    commit         from a caller's asking until its entry is durable
+    lag            from an entry's commit until a signed checkpoint covers it, sampled
+    cpu            microseconds of processor time per entry, of this process, the sequencer and PostgreSQL
+
+Then: a backlog numbered with nobody writing, proofs in large trees (ledger_proofs.py), and the disk that a million
+entries take. The last line is one JSON object.
 """
 
 import asyncio
@@ -19,6 +27,7 @@ import secrets
 import signal
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,42 +37,27 @@ import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from approvals.kinds import validate
+from bench.ledger_load import ORIGIN, Lag, Row, connected, percentile, processor_time
+from bench.ledger_proofs import proof_costs
 from glassgate.embedded_postgres import EmbeddedPostgres
 from glassgate.migrate import ROLES, migrate, read_migrations
-from ledger.batch import Writer
-from ledger.entry import Draft
-from ledger.genesis import bootstrap, started
+from ledger.genesis import bootstrap
 from ledger.intake import Rules
 from ledger.note import Signer
-from ledger.postgres import DatabaseSink, connect
+from ledger.postgres import connect
 from ledger.sequencer import Sequencer
 
-ORIGIN = "bench.example/log/acme"
 CONNECTIONS = 2
-FACTS = {
-    "grant": "gr_0190f1b2c3d47abc8def0123456789ab",
-    "request": "req_0190f1b2c3d47abc8def0123456789ab",
-    "subject": "ada",
-    "store": "customers-db",
-    "protocol": "postgres",
-    "actions": ["read"],
-    "operation": "SELECT",
-    "resources": ["public.orders", "public.customers"],
-    "client_address": "10.1.2.3",
-    "address_grade": "direct",
-    "credential": "k7f3",
-    "session": "ses_0190f1b2c3d47abc8def0123456789ab",
-    "sequence": 17,
-    "fingerprint": "50fde20626009aba",
-    "parameters": 1,
-    "declared_bytes": -1,
-}
-CONTENT = {
-    "text": "SELECT * FROM orders JOIN customers USING (customer_id) WHERE order_id = $1",
-    "parameters": [{"oid": 23, "value": "1881"}],
-    "redacted": [],
-    "continues": "",
-}
+WRITERS = (1, 16, 64, 256, 1024)
+_TABLES = ("entry", "body", "tile", "numbered_batch")
+_BYTES = """
+SELECT relname, pg_total_relation_size(c.oid) AS bytes FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = relnamespace
+WHERE nspname = 'ledger' AND relname = ANY($1::text[])
+"""
+_LINE = (
+    "{writers:5} writers  {entries_per_s:7,} numbered/s  {committed_per_s:7,} committed/s"
+    "  commit p50 {commit_p50_ms:6} ms  p99 {commit_p99_ms:6} ms  lag p50 {lag_p50_ms:6} ms  max {lag_max_ms:6} ms  cpu"
+)
 
 
 class SystemClock:
@@ -74,6 +68,31 @@ class SystemClock:
 
     def monotonic(self) -> float:
         return time.monotonic()
+
+
+@dataclass(slots=True)
+class Site:
+    """A migrated database with a log in it, and the keys."""
+
+    dsn: Any
+    host: Ed25519PrivateKey
+    log_key: Ed25519PrivateKey
+    owner: Any
+    postmaster: int
+    quick: bool
+    sequencer: Any = None
+
+    @property
+    def seconds(self) -> float:
+        return 2.0 if self.quick else 5.0
+
+    async def size(self) -> int:
+        return int(await self.owner.fetchval("SELECT size FROM ledger.head") or 0)
+
+    async def settled(self) -> None:
+        """Everything that was committed is numbered."""
+        while await self.owner.fetchval("SELECT EXISTS (SELECT FROM ledger.entry_batch)"):  # noqa: ASYNC110 - another process's work
+            await asyncio.sleep(0.002)
 
 
 def sequence(dsn: str, log_seed: bytes, host_public: bytes) -> None:
@@ -88,95 +107,94 @@ def sequence(dsn: str, log_seed: bytes, host_public: bytes) -> None:
     uvloop.run(run())
 
 
-class Flusher:
-    """One writer on one connection, with the callers that share it: each has one entry under way at any time."""
-
-    def __init__(self, writer: Writer, dsn: str, callers: int, draft: Draft) -> None:
-        self.writer = writer
-        self.sink = DatabaseSink.to(dsn)
-        self.draft = draft
-        self.callers = callers
-        self.latencies: list[float] = []
-
-    async def append(self, drafts: list[Draft]) -> None:
-        batch = self.writer.pack(drafts, datetime.now(UTC), os.urandom)
-        await self.sink.append(batch)
-        self.writer.accepted()
-
-    async def run(self, stop_at: float) -> None:
-        """Flush whatever is queued; every caller whose entry became durable queues its next one."""
-        asked_at = [time.perf_counter()] * self.callers
-        while asked_at and asked_at[0] < stop_at:
-            taken, asked_at = asked_at[:1024], asked_at[1024:]
-            await self.append([self.draft] * len(taken))
-            done = time.perf_counter()
-            self.latencies += [done - asked for asked in taken]
-            asked_at += [done] * len(taken)
-
-
-async def measure(writers: int, seconds: float, host: Ed25519PrivateKey, dsn: Any, owner: Any) -> dict[str, float]:
-    """One line of the table."""
-    draft = Draft("access.intent", FACTS, CONTENT, grant="ab" * 32, store_def="cd" * 32)
-    connections = min(CONNECTIONS, writers)
-    flushers = []
-    for i in range(connections):
-        writer = Writer(ORIGIN, "acme", Ed25519PrivateKey.generate())
-        flusher = Flusher(writer, dsn("proxy"), len(range(i, writers, connections)), draft)
-        await flusher.append([started(writer, host, role="bench", host="bench", version="0")])
-        flushers.append(flusher)
-    before = await owner.fetchval("SELECT size FROM ledger.head")
+async def backlog(site: Site) -> dict[str, float]:
+    """Entries per second of a sequencer that has the machine to itself; it is left running."""
+    flusher = await connected(site.host, site.dsn("proxy"))
+    await flusher.fill(30_000 if site.quick else 200_000)
+    await flusher.sink.close()
+    arguments = site.dsn("sequencer"), site.log_key.private_bytes_raw(), site.host.public_key().public_bytes_raw()
+    site.sequencer = multiprocessing.get_context("spawn").Process(target=sequence, args=arguments)
+    site.sequencer.start()
+    # The first rounds are not counted: they include the start of the process.
+    while (first := await site.size()) < 1000:  # noqa: ASYNC110 - as above
+        await asyncio.sleep(0.001)
     begun = time.perf_counter()
-    await asyncio.gather(*(flusher.run(begun + seconds) for flusher in flushers))
-    while await owner.fetchval("SELECT count(*) FROM ledger.entry_batch"):  # noqa: ASYNC110 - it is in another process
-        await asyncio.sleep(0.002)
+    await site.settled()
+    rate = (await site.size() - first) / (time.perf_counter() - begun)
+    print(f"a backlog alone: {rate:,.0f} numbered/s")
+    return {"backlog_entries_per_s": round(rate)}
+
+
+async def measure(site: Site, writers: int) -> Row:
+    """One line of the table."""
+    connections = min(CONNECTIONS, writers)
+    flushers = [
+        await connected(site.host, site.dsn("proxy"), len(range(i, writers, connections))) for i in range(connections)
+    ]
+    await site.settled()
+    before = await site.size()
+    watcher = await asyncpg.connect(site.dsn("owner"))
+    lag = Lag(flushers, watcher)
+    spent = processor_time(site.sequencer.pid, site.postmaster)
+    begun = time.perf_counter()
+    sampling = asyncio.ensure_future(lag.run())
+    await asyncio.gather(*(flusher.run(begun + site.seconds) for flusher in flushers))
+    wrote = time.perf_counter() - begun
+    await site.settled()
     took = time.perf_counter() - begun
-    numbered = await owner.fetchval("SELECT size FROM ledger.head") - before
+    cpu = spent()
+    numbered = await site.size() - before
+    sampling.cancel()
+    await asyncio.wait([sampling])
+    await watcher.close()
     for flusher in flushers:
         await flusher.sink.close()
-    latencies = sorted(latency for flusher in flushers for latency in flusher.latencies)
-    return {
-        "writers": writers,
-        "entries_per_s": round(numbered / took),
-        "commit_p50_ms": round(latencies[len(latencies) // 2] * 1000, 2),
-        "commit_p99_ms": round(latencies[len(latencies) * 99 // 100] * 1000, 2),
-    }
-
-
-async def run(dsn: Any, quick: bool) -> dict[str, float]:
-    """All lines of the table, against a migrated database."""
-    host, log_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
-    signer = Signer(ORIGIN, log_key)
-    connection = await asyncpg.connect(dsn("sequencer"))
-    await bootstrap(connection, signer.verifier, "acme", host, datetime.now(UTC))
-    await connection.close()
-    owner = await asyncpg.connect(dsn("owner"))
-    arguments = (
-        dsn("sequencer"),
-        log_key.private_bytes_raw(),
-        host.public_key().public_bytes_raw(),
+    latencies = [latency for flusher in flushers for latency in flusher.latencies]
+    return Row(
+        writers=writers,
+        entries_per_s=round(numbered / took),
+        committed_per_s=round(len(latencies) / wrote),
+        commit_p50_ms=percentile(latencies, 0.5),
+        commit_p99_ms=percentile(latencies, 0.99),
+        lag_p50_ms=percentile(lag.samples, 0.5),
+        lag_max_ms=percentile(lag.samples, 1.0),
+        cpu_us={name: round(seconds / numbered * 1e6, 1) for name, seconds in cpu.items()},
     )
-    process = multiprocessing.get_context("spawn").Process(target=sequence, args=arguments)
-    process.start()
-    result: dict[str, float] = {}
+
+
+async def disk(site: Site) -> dict[str, float]:
+    """Bytes per entry, tables and indexes; the log's own, without what finds entries and can be made again."""
+    size = await site.size()
+    found = {row["relname"]: row["bytes"] / size for row in await site.owner.fetch(_BYTES, _TABLES)}
+    total = sum(found.values())
+    parts = ", ".join(f"{name} {value:,.0f}" for name, value in found.items())
+    print(f"disk: {total / 1000:.2f} GB per million entries (bytes per entry: {parts})")
+    return {"disk_gb_per_million": round(total / 1000, 2), "bytes_per_entry": round(total), "entries": size}
+
+
+async def run(dsn: Any, postmaster: int, quick: bool) -> dict[str, float]:
+    """All of it, against a migrated database."""
+    owner = await asyncpg.connect(dsn("owner"))
+    site = Site(dsn, Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate(), owner, postmaster, quick)
+    connection = await asyncpg.connect(dsn("sequencer"))
+    await bootstrap(connection, Signer(ORIGIN, site.log_key).verifier, "acme", site.host, datetime.now(UTC))
+    await connection.close()
     try:
-        while await owner.fetchval("SELECT size FROM ledger.head") != 1:  # noqa: ASYNC110 - as above
-            await asyncio.sleep(0.02)
-        for writers in (1, 16, 64, 256) if quick else (1, 16, 64, 256, 1024):
-            line = await measure(writers, 2.0 if quick else 5.0, host, dsn, owner)
-            print("{writers:5} writers  {entries_per_s:7,} numbered/s  commit p50 {commit_p50_ms} ms"
-                  "  p99 {commit_p99_ms} ms".format(**line), flush=True)  # fmt: skip
-            for name in ("entries_per_s", "commit_p50_ms", "commit_p99_ms"):
-                result[f"{name}_{writers}"] = line[name]
-        size = await owner.fetchval("SELECT size FROM ledger.head")
-        disk = await owner.fetchval(
-            "SELECT sum(pg_total_relation_size(c.oid)) FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace"
-            " WHERE nspname = 'ledger' AND relname IN ('entry', 'body', 'tile', 'numbered_batch')"
-        )
-        result["bytes_per_entry"] = round(float(disk) / size)
-        result["entries"] = size
+        result = await backlog(site)
+        for writers in WRITERS:
+            row = await measure(site, writers)
+            spent = "  ".join(f"{name} {used} us" for name, used in row.cpu_us.items())
+            print(_LINE.format(**asdict(row)), spent, flush=True)
+            for name, value in asdict(row).items():
+                if name == "cpu_us":
+                    result |= {f"cpu_us_{who}_{writers}": used for who, used in row.cpu_us.items()}
+                elif name != "writers":
+                    result[f"{name}_{writers}"] = value
+        result |= await disk(site)
     finally:
-        process.terminate()
-        process.join()
+        if site.sequencer is not None:
+            site.sequencer.terminate()
+            site.sequencer.join()
         await owner.close()
     return result
 
@@ -193,6 +211,7 @@ async def prepare(server: EmbeddedPostgres, passwords: dict[str, str]) -> None:
 
 def main() -> None:
     """Start a PostgreSQL with its own, durable settings; measure; print."""
+    quick = os.environ.get("QUICK", "") not in ("", "0")
     passwords = {role: secrets.token_urlsafe(12) for role in ROLES}
     with tempfile.TemporaryDirectory(prefix="gg-") as directory:
         Path(directory).chmod(0o711)
@@ -204,8 +223,13 @@ def main() -> None:
                 return server.dsn(ROLES[role], passwords[role], "bench")
 
             uvloop.run(prepare(server, passwords))
-            result = uvloop.run(run(dsn, os.environ.get("QUICK") == "1"))
-    print(json.dumps(result | {"python": platform.python_version(), "cores": os.cpu_count()}))
+            result = uvloop.run(run(dsn, server.pid or 0, quick))
+    costs = proof_costs(200 if quick else 1000)
+    for exponent in range(4, 9):
+        made, checked = costs[f"proof_build_us_1e{exponent}"], costs[f"proof_verify_us_1e{exponent}"]
+        hashes = costs[f"proof_hashes_1e{exponent}"]
+        print(f"10^{exponent} entries: inclusion proof of {hashes} hashes, made in {made} us, verified in {checked} us")
+    print(json.dumps(result | costs | {"python": platform.python_version(), "cores": os.cpu_count()}))
 
 
 if __name__ == "__main__":

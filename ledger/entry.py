@@ -22,10 +22,9 @@ Stub, version 1: one canonical JSON object, at most 65,535 bytes.
 """
 
 import hashlib
-import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -84,8 +83,8 @@ class Stub(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     sig: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+# gc=False: neither holds anything that could lead back to it, and a busy sequencer makes thousands a second.
+class Part(msgspec.Struct, frozen=True, gc=False):
     """Facts or content as stored beside the log. `form` says how `data` is kept."""
 
     data: bytes
@@ -93,21 +92,29 @@ class Part:
     form: Literal["clear", "sealed", "erased"] = "clear"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry whole: the exact leaf bytes, what they say, and the two parts."""
 
     leaf: bytes
     stub: Stub
     facts: Part
-    content: Part | None = field(default=None)
+    content: Part | None = None
+
+
+# HMAC pads its key to the hash's block of 64 bytes and mixes it with one constant inside and one outside (RFC 2104).
+_INNER: Final = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER: Final = bytes(byte ^ 0x5C for byte in range(256))
+_INNER_REST: Final = b"\x36" * (64 - BLIND_BYTES)
+_OUTER_REST: Final = b"\x5c" * (64 - BLIND_BYTES)
 
 
 def commit(data: bytes, blind: bytes) -> str:
     """HMAC-SHA256(blind, data), hex: binding because the blind's length is fixed, hiding because it is fresh."""
     if len(blind) != BLIND_BYTES:
         raise ValueError("a blind is 32 bytes")
-    return hmac.digest(blind, data, "sha256").hex()
+    # Spelled out: what OpenSSL does to set an HMAC up costs more than the two hashes of an entry's few hundred bytes.
+    inner = hashlib.sha256(blind.translate(_INNER) + _INNER_REST + data).digest()
+    return hashlib.sha256(blind.translate(_OUTER) + _OUTER_REST + inner).hexdigest()
 
 
 def stub_digest(leaf: bytes) -> str:

@@ -16,13 +16,13 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from ledger.batch import BatchRefused, read_header, unpack
+from ledger.batch import STEP, BatchRefused, Steps, finished, read_header, unpacking
 from ledger.certificate import CREATED, STARTED, NotCertified, introduced_key
 from ledger.entry import Entry, stub_digest
 from ledger.storage import Batch
 from ledger.stub import stub_signed_by
 
-__all__ = ["Accepted", "Earlier", "Early", "Rejected", "Rules", "WriterState", "examine"]
+__all__ = ["Accepted", "Earlier", "Early", "Rejected", "Rules", "WriterState", "examination", "examine"]
 
 Validate = Callable[[str, int, bytes, bytes | None], None]
 
@@ -91,6 +91,11 @@ _INTRODUCTIONS: Final = (STARTED, CREATED)
 
 def examine(batch: Batch, state: WriterState | None, size: int, rules: Rules) -> Verdict:
     """The verdict on `batch`, given its writer's state (None: never seen) and the tree's size."""
+    return finished(examination(batch, state, size, rules))
+
+
+def examination(batch: Batch, state: WriterState | None, size: int, rules: Rules) -> Steps[Verdict]:
+    """`examine` in steps of a few entries: a large batch must not keep a loop from its other work."""
     # 1
     try:
         header = read_header(batch.data)
@@ -104,7 +109,7 @@ def examine(batch: Batch, state: WriterState | None, size: int, rules: Rules) ->
         # 2
         if batch.log != rules.log:
             return Rejected("foreign", "a batch for another log")
-        entries = unpack(batch.data)
+        entries = yield from unpacking(batch.data)
     except BatchRefused as cause:
         return Rejected("malformed", str(cause))
     if any(entry.stub.member != rules.member for entry in entries):
@@ -140,15 +145,18 @@ def examine(batch: Batch, state: WriterState | None, size: int, rules: Rules) ->
         if entries[0].stub.prev != state.prev:
             return Rejected("conflict", "does not chain to the writer's numbered entries", stops=True)
     # 6
-    return _check_kinds(entries, size, rules) or Accepted(entries, public_key, stub_digest(last.leaf))
+    fault = yield from _check_kinds(entries, size, rules)
+    return fault or Accepted(entries, public_key, stub_digest(last.leaf))
 
 
-def _check_kinds(entries: list[Entry], size: int, rules: Rules) -> Rejected | None:
+def _check_kinds(entries: list[Entry], size: int, rules: Rules) -> Steps[Rejected | None]:
     validate = rules.validate
     if size and entries[0].stub.kind == CREATED:
         return Rejected("schema", f"only a log's first entry is {CREATED}", stops=True)
-    for entry in entries:
+    for place, entry in enumerate(entries, 1):
         stub, content = entry.stub, entry.content
+        if place % STEP == 0:
+            yield
         if stub.counter and stub.kind in _INTRODUCTIONS:
             return Rejected("schema", f"{stub.kind} is a writer's first entry or none", stops=True)
         if entry.facts.form != "clear" or (content is not None and content.form != "clear"):

@@ -30,6 +30,9 @@ WITH moved AS (
 ), numbered AS (
     INSERT INTO ledger.numbered_batch (writer, first_counter, n, first_idx)
     SELECT * FROM unnest($7::text[], $8::bigint[], $9::int[], $10::bigint[])
+), filled AS (
+    INSERT INTO ledger.tile (level, n, hashes, root)
+    SELECT * FROM unnest($12::smallint[], $13::bigint[], $14::bytea[], $15::bytea[])
 ), gone AS (
     DELETE FROM ledger.entry_batch WHERE id = ANY($11::bigint[]) RETURNING 1
 )
@@ -113,10 +116,6 @@ async def commit_round(
         return False
     if work.entries:
         await _copy_entries(connection, work, old_size)
-    if work.tiles:
-        await connection.copy_records_to_table(
-            "tile", schema_name="ledger", columns=("level", "n", "hashes", "root"), records=work.tiles
-        )
     for rejection in work.rejections:
         batch, verdict = rejection.batch, rejection.verdict
         await connection.execute(
@@ -147,6 +146,10 @@ async def commit_round(
         [batch[2] for batch in work.batches],
         [batch[3] for batch in work.batches],
         work.done,
+        [tile.level for tile in work.tiles],
+        [tile.n for tile in work.tiles],
+        [tile.hashes for tile in work.tiles],
+        [tile.root for tile in work.tiles],
     )
     # Fewer: somebody else took one of these rows, which only another leader does.
     return bool(gone == len(work.done))

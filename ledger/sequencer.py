@@ -21,7 +21,7 @@ from ledger.batch import Writer
 from ledger.boot import BootRefused, load_edge
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.entry import Draft, Entry
-from ledger.intake import Accepted, Earlier, Early, Rejected, Rules, WriterState, examine
+from ledger.intake import Accepted, Earlier, Early, Rejected, Rules, Verdict, WriterState, examination
 from ledger.note import Signer
 from ledger.postgres import append_in
 from ledger.round import Round, commit_round
@@ -30,7 +30,7 @@ from ledger.tiles import Edge
 
 __all__ = ["BootRefused", "Clock", "Deposed", "Sequencer", "Tally"]
 
-MAX_ENTRIES: Final = 1024  # per round: bounds how long the loop and the head row are held
+MAX_ENTRIES: Final = 2048  # per round: bounds how long the head row is held; fewer would not pay for its round trips
 WORTH_OVERLAPPING: Final = 128
 YIELD_EVERY: Final = 64
 MAX_BYTES: Final = 32 * 1024 * 1024
@@ -310,23 +310,33 @@ class Sequencer:
     ) -> None:
         batch = Batch(row["log"], row["writer"], row["first_counter"], row["n"], row["bytes"])
         state = work.writers.get(batch.writer) or known.get(batch.writer)
-        verdict = examine(batch, state, work.edge.size, self._rules)
-        match verdict:
-            case Accepted():
+        match await self._examined(batch, state, work.edge.size):
+            case Accepted() as verdict:
                 work.accept(row["id"], batch, verdict)
-            case Early():
+            case Early() as verdict:
                 now = self._clock.monotonic()
                 early = term.waiting.setdefault(row["id"], _Early(now, batch.writer, batch.first_counter))
                 if (work.edge.size and now - early.since >= GAP_S) or len(term.waiting) > MAX_WAITING:
                     work.reject(row["id"], batch, Rejected("gap", verdict.why), state)
-            case Earlier():
+            case Earlier() as verdict:
                 if await self._is_numbered(term, [*(before.entries if before else ()), *work.entries], batch, verdict):
                     work.drop(row["id"])
                 else:
                     fault = Rejected("conflict", "other entries are numbered under these counters", stops=True)
                     work.reject(row["id"], batch, fault, state)
-            case Rejected():
+            case Rejected() as verdict:
                 work.reject(row["id"], batch, verdict, state)
+
+    async def _examined(self, batch: Batch, state: WriterState | None, size: int) -> Verdict:
+        """The verdict; the commit under way, and others on this loop, go on meanwhile."""
+        steps = examination(batch, state, size, self._rules)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                verdict: Verdict = end.value
+                return verdict
+            await asyncio.sleep(0)
 
     async def _is_numbered(self, term: _Term, uncommitted: list[Entry], batch: Batch, verdict: Earlier) -> bool:
         """Whether exactly these leaves are numbered already, in the database or in a round that is on its way there."""
