@@ -7,6 +7,7 @@ a gate that cannot record must not stay up and look alive.
 import asyncio
 import gc
 import os
+import resource
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -27,6 +28,7 @@ from glassgate.wiring.ground import Ground, version
 __all__ = ["Role", "main"]
 
 Role = Literal["all", "approvals", "proxy", "sequencer"]
+MAX_FILES: Final = 65_536
 DRAIN_S: Final = 10.0
 FINISH_S: Final = 8.0
 DATABASE_WATCH_S: Final = 0.2
@@ -39,6 +41,7 @@ def main(config_file: Path, role: Role = "all") -> int:
     MigrationRefused before anything is served."""
     config = load(config_file, os.environ)
     set_up()
+    _allow_many_connections()
     if role != "all" and embedded(config) is not None:
         raise ConfigFaults(
             [f"database.dsn_{role}: is required for --role {role}; an embedded PostgreSQL serves one process"]
@@ -54,6 +57,15 @@ def main(config_file: Path, role: Role = "all") -> int:
     finally:
         for listener in listeners.values():
             listener.close()
+
+
+def _allow_many_connections() -> None:
+    """As many files as the hard limit lets us: the usual soft limit of 1024 is reached by sockets long before the
+    gate's own caps on connections are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def take_ports(config: Config, role: Role) -> dict[str, Listener]:
