@@ -23,7 +23,6 @@ Stub, version 1: one canonical JSON object, at most 65,535 bytes.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
@@ -45,8 +44,7 @@ BLIND_BYTES = 32
 SIGNED_PREFIX = b"glassgate-stub/v1\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True, gc=False):
     """What somebody wants to have recorded; the writer adds identity, order and signature.
 
     `facts` and `content` are JSON-shaped (or msgspec Structs), or bytes that are canonical already.

@@ -9,7 +9,6 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Protocol
 
@@ -19,9 +18,10 @@ import structlog
 from ledger.encoding import NotCanonical, encode
 from ledger.entry import Draft
 from ledger.storage import AppendRefused, AppendUnknown, Batch, RecordSink
-from ledger.uuid7 import uuid7
+from ledger.uuid7 import uuid7_text
+from proxy.clock import Clock
 
-__all__ = ["Clock", "Recorder"]
+__all__ = ["Recorder"]
 
 MAX_FLUSH_ENTRIES: Final = 1024
 MAX_FLUSH_BYTES: Final = 4 * 1024 * 1024  # one large access must not stall its neighbours
@@ -33,13 +33,6 @@ _OVERHEAD_BYTES: Final = 1024  # stub, blinds and lengths
 _log = structlog.get_logger(__name__)
 
 Done = Callable[[bool], None]
-
-
-class Clock(Protocol):
-    """Wall and monotonic time, brought by the wiring so that tests can move them."""
-
-    def now(self) -> datetime: ...
-    def monotonic(self) -> float: ...
 
 
 class _Writer(Protocol):
@@ -73,7 +66,7 @@ class Recorder:
 
     def record(self, draft: Draft, done: Done | None = None) -> str:
         """Queue an entry and return its id. `done(durable)` is called exactly once, never from inside this call."""
-        entry_id = draft.entry_id or str(uuid7(int(self._clock.now().timestamp() * 1000), os.urandom(10)))
+        entry_id = draft.entry_id or uuid7_text(int(self._clock.unix() * 1000), os.urandom(10))
         facts: bytes | None = None
         content: bytes | None = None
         try:
@@ -88,7 +81,8 @@ class Recorder:
                 asyncio.get_running_loop().call_soon(_tell, done, False)
             return entry_id
         size = _OVERHEAD_BYTES + len(facts) + (len(content) if content else 0)
-        self._queue.append((replace(draft, entry_id=entry_id, facts=facts, content=content), done, size))
+        queued = Draft(draft.kind, facts, content, draft.version, draft.grant, draft.store_def, entry_id)
+        self._queue.append((queued, done, size))
         self._queued_bytes += size
         self._wake.set()
         return entry_id

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from glassgate.packs import Asked
@@ -63,7 +64,7 @@ def test_accesses_that_the_grant_does_not_carry() -> None:
         def write(world: PackWorld) -> None:
             intent, _ = world.access("gr_1", 7)
             assert isinstance(intent.facts, dict)
-            world.write(world.proxies[0], replace(intent, facts=intent.facts | changed))
+            world.write(world.proxies[0], msgspec.structs.replace(intent, facts=intent.facts | changed))
 
         return write
 

@@ -284,6 +284,7 @@ async def test_a_cancelled_append_harms_no_other(place: Place) -> None:
 class _Clock:
     def __init__(self, world: LogWorld) -> None:
         self.now = world.clock.now
+        self.unix = lambda: world.clock.now().timestamp()
         self.monotonic = asyncio.get_running_loop().time
 
 
