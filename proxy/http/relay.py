@@ -5,6 +5,7 @@ callback that comes late finds it set and does nothing.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -40,7 +41,7 @@ _CUT: Final[dict[Reason, Result]] = {
 _log = structlog.get_logger(__name__)
 
 
-class Relay:
+class Relay(ABC):
     """What an exchange does with bytes. Who may do it is decided in proxy/http/exchange.py, which extends this."""
 
     __slots__ = (
@@ -110,9 +111,9 @@ class Relay:
         self._keep = head.keep_alive
         self._unsent = 0  # size of the client's write buffer at the last tick
 
+    @abstractmethod
     def refuse(self, reason: Reason, detail: str = "", *, status: int = 0, login: str = "") -> None:
         """Say no before anything is recorded, and record that."""
-        raise NotImplementedError
 
     def _recorded(self, durable: bool) -> None:
         if self._barrier is None or self.over:
