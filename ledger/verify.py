@@ -7,9 +7,11 @@
       one before it, and each flush is signed
     5 facts and content open their commitments, and what cannot be opened is named
     6 kinds and their facts are known
+    7 no writer had written more than the log holds, as far as the process after it knew
 
 What is wrong is named by the first entry that it shows at. A verdict covers what the checkpoint covers: entries that
 were withheld before it, or a log that is shown differently to somebody else, need a witness to be seen.
+What is not wrong but leaves a question open, as a writer that never closed, is a remark.
 """
 
 import base64
@@ -29,6 +31,7 @@ from ledger.merkle import HASH_BYTES, leaf_hash
 from ledger.note import Verifier, parse_vkey
 from ledger.stub import StubRefused, parse_stub, stub_signed_by
 from ledger.tiles import WIDTH, Edge, FullTile, Resource, tiles_of
+from ledger.writers import MAX_REMARKS, Missing, Remark, WriterEnds
 
 __all__ = ["Fault", "Source", "Unavailable", "Verdict", "verify_log"]
 
@@ -66,7 +69,10 @@ class Fault:
 
 @dataclass(slots=True)
 class Verdict:
-    """`ok` if nothing is wrong. `anchored`: the hosts' keys came from the caller, not from the log itself."""
+    """`ok` if nothing is wrong. `anchored`: the hosts' keys came from the caller, not from the log itself.
+
+    `remarks` has the first MAX_REMARKS of `remarked`; none are made of a log that could not be read whole.
+    """
 
     origin: str
     size: int = 0
@@ -75,6 +81,8 @@ class Verdict:
     writers: int = 0
     anchored: bool = False
     faults: list[Fault] = field(default_factory=list)
+    remarks: list[Remark] = field(default_factory=list)
+    remarked: int = 0
 
     @property
     def ok(self) -> bool:
@@ -130,6 +138,7 @@ class _Audit:
         self._validate = validate
         self._verdict = Verdict(log.name, anchored=bool(host_keys))
         self._writers: dict[str, _Writer] = {}
+        self._ends = WriterEnds()
         self._member = ""
         self._from_entries = Edge()
         self._from_tiles = Edge()
@@ -146,6 +155,7 @@ class _Audit:
             for n in range((checkpoint.size + WIDTH - 1) // WIDTH):
                 self._bundle(n, min(WIDTH, checkpoint.size - n * WIDTH))
             self._close_writers()
+            self._ask_after_writers()  # 7
             self._tree(checkpoint)  # 2
         except Unavailable as cause:
             at = verdict.entries if cause.index is None else cause.index
@@ -229,7 +239,7 @@ class _Audit:
             if self._source.fetch(resource.path) != computed and entries_add_up:
                 self._fault(checkpoint.size, resource.path, "is not what the entries below it hash to")
 
-    # 3-6 ----------------------------------------------------------------------------------------------------------
+    # 3-7 ----------------------------------------------------------------------------------------------------------
 
     def _entry(self, index: int, leaf: bytes, facts: Part | None, content: Part | None) -> None:
         # 3
@@ -243,10 +253,13 @@ class _Audit:
         if stub.member != self._member:
             self._fault(index, "entry", f"entry {index} is of the member {stub.member!r}")
         self._chain(index, leaf, stub, facts)  # 4
+        self._ends.entry(index, stub)
         # 5
         readable = self._opens(index, "facts", stub.facts, facts)
         if stub.content or content is not None:
             readable = self._opens(index, "content", stub.content, content) and readable
+        if readable and facts is not None and self._certified(stub):
+            self._ends.started(index, stub, facts.data)
         # 6
         if readable and self._validate is not None and facts is not None:
             try:
@@ -316,6 +329,22 @@ class _Audit:
             if writer.group is not None:
                 first = writer.group.first
                 self._fault(first, "signature", f"entries from {first} on are not signed by their writer")
+
+    def _certified(self, stub: Stub) -> bool:
+        """Whether this is a writer's introduction under a trusted host's certificate."""
+        return stub.kind == STARTED and stub.counter == 0 and self._writers[stub.writer].key is not None
+
+    def _ask_after_writers(self) -> None:
+        """Once every entry was read. What is missing is wrong with the whole: the entry that tells is as it was."""
+        doubts: list[Missing] = []
+        for missing in self._ends.missing():
+            if missing.certain:
+                self._fault(self._verdict.size, "writer", str(missing))
+            else:
+                doubts.append(missing)
+        remarks: list[Remark] = [*doubts, *self._ends.unclosed()]
+        self._verdict.remarked = len(remarks)
+        self._verdict.remarks = remarks[:MAX_REMARKS]
 
     def _opens(self, index: int, name: str, commitment: str, part: Part | None) -> bool:
         """Whether a part is there, opens its commitment, and can be read."""

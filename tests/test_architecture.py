@@ -44,6 +44,7 @@ PURE: Final = (
     "ledger.uuid7",
     "ledger.verify",
     "ledger.witness",
+    "ledger.writers",
     "approvals.access_key",
     "approvals.api.decoding",
     "approvals.api.problems",

@@ -2,7 +2,8 @@
 
 import base64
 import binascii
-from typing import TYPE_CHECKING, Final
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 import click
@@ -15,6 +16,7 @@ from glassgate.cli.session import No, Session, command
 
 if TYPE_CHECKING:
     from ledger.verify import Verdict
+    from ledger.writers import Remark
 
 SHOWN: Final = 10
 UNREAD: Final = "source"
@@ -45,8 +47,12 @@ def verify(session: Session, url: str | None, vkey: str | None, host_keys: tuple
         "writers": verdict.writers,
         "anchored": verdict.anchored,
         "faults": [{"index": one.index, "part": one.part, "text": one.text} for one in verdict.faults],
+        "remarks": [_told(one) for one in verdict.remarks],
+        "remarked": verdict.remarked,
     }
     session.answer(told, _shown(verdict))
+    for line in remarks_of(verdict):
+        remark(line)
     if not verdict.anchored and verdict.ok:
         remark("The writers' host key was taken from the log's first entry; --host-key checks it against one you know.")
     if not verdict.ok:
@@ -101,6 +107,18 @@ def _key(text: str) -> bytes:
     if len(key) != 32:
         raise click.UsageError(f'--host-key takes 32 bytes in base64, got "{text}"')
     return key
+
+
+def _told(one: "Remark") -> dict[str, Any]:
+    return {"kind": type(one).__name__.lower(), "text": str(one), **asdict(one)}
+
+
+def remarks_of(verdict: "Verdict") -> list[str]:
+    """One line each, the first SHOWN of them, then how many there are beyond."""
+    lines = [f"Remark: {visible(one)}." for one in verdict.remarks[:SHOWN]]
+    if verdict.remarked > SHOWN:
+        lines.append(f"… and {verdict.remarked - SHOWN} more remarks; --json tells {len(verdict.remarks)} of them.")
+    return lines
 
 
 def _shown(verdict: "Verdict") -> str:

@@ -95,7 +95,7 @@ class ApprovalsRole:
         if self._pool is None:
             return
         try:
-            async with self._pool.acquire(timeout=2.0) as connection, connection.transaction():
+            async with self._pool.acquire(timeout=2.0) as connection:
                 await record_stopped(connection, self.writer, ROLE, self._ground)
         except Exception as cause:
             _log.error("process.not_closed", role=ROLE, cause=f"{type(cause).__name__}: {cause}")

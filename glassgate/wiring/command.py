@@ -37,7 +37,7 @@ async def _run(config: Config, dsns: Dsns, act: Callable[[Approvals], Awaitable[
         try:
             return await act(make_service(pool, writer, ground))
         finally:
-            async with pool.acquire() as connection, connection.transaction():
+            async with pool.acquire() as connection:
                 await record_stopped(connection, writer, ROLE, ground)
     finally:
         pool.terminate()

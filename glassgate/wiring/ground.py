@@ -76,7 +76,10 @@ class Ground:
 
     async def pool(self, role: str, *, size: int, name: str) -> Any:
         """A pool of that role's connections, none made yet but one; the server is checked on it."""
+        settings = session_settings(name)
         async with entering(role):
+            if await self._promises_too_little(role, name):
+                settings["synchronous_commit"] = "on"
             pool = await asyncpg.create_pool(
                 self.dsns.get(role),
                 min_size=1,
@@ -84,13 +87,21 @@ class Ground:
                 timeout=CONNECT_TIMEOUT_S,
                 command_timeout=30.0,
                 max_inactive_connection_lifetime=120.0,
-                server_settings=session_settings(name),
+                server_settings=settings,
             )
         async with pool.acquire() as connection:
             await check_server(connection)
             if role in ("approvals", "sequencer"):  # the others may not read which migrations there are
                 await check_schema(connection, read_migrations())
         return pool
+
+    async def _promises_too_little(self, role: str, name: str) -> bool:
+        """Whether this server, left to itself, says "committed" before that would survive its own end."""
+        connection = await self.connect(role, name)
+        try:
+            return await connection.fetchval("SHOW synchronous_commit") in ("off", "local")
+        finally:
+            await connection.close()
 
     async def connect(self, role: str, name: str) -> Any:
         """One connection of that role."""

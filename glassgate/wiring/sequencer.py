@@ -71,8 +71,7 @@ class SequencerRole:
         if self._own:
             connection = await ground.connect("sequencer", "sequencer")
             try:
-                async with connection.transaction():
-                    await record_stopped(connection, self._writer, "sequencer", ground)
+                await record_stopped(connection, self._writer, "sequencer", ground)
             finally:
                 await connection.close()
         try:
@@ -94,13 +93,15 @@ class SequencerRole:
 
 
 async def record_stopped(connection: Any, writer: Writer, role: str, ground: Ground) -> None:
-    """The last entry of a writer whose position is a row: its own counter stands in it. Inside a transaction."""
-    # The row is locked here already, so that nothing of this writer comes between.
-    last = await connection.fetchval(_POSITION, writer.writer_id, writer.log)
-    if last is None:
-        return  # it never introduced itself, so there is nothing to close
-    draft = Draft("process.stopped", ProcessStopped(role=role, last_counter=last))
-    await append_in(connection, [draft], writer=writer, now=ground.clock.now())
+    """The last entry of a writer whose position is a row: its own counter stands in it. A transaction of its own."""
+    async with connection.transaction():
+        # The row is locked here already, so that nothing of this writer comes between.
+        last = await connection.fetchval(_POSITION, writer.writer_id, writer.log)
+        if last is None:
+            return  # it never introduced itself, so there is nothing to close
+        draft = Draft("process.stopped", ProcessStopped(role=role, last_counter=last))
+        await append_in(connection, [draft], writer=writer, now=ground.clock.now())
+    # Only now is it durable: a successor must never claim more than the log was given.
     ground.predecessors.remember(role, writer.writer_id, last)
 
 

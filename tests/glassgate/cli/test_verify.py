@@ -8,7 +8,10 @@ import sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from glassgate.cli import profile
+from glassgate.cli.verify import remarks_of
 from ledger.note import Signer
+from ledger.verify import Verdict
+from ledger.writers import Remark, Unclosed
 from tests.glassgate.cli.conftest import Terminals
 from tests.support.postgres import Database
 
@@ -22,6 +25,30 @@ async def test_an_honest_log(at: Terminals) -> None:
     found = await at.type("olga", "log", "verify", "--json")
     assert (found.json["verified"], found.json["faults"]) == (True, [])
     assert found.json["entries"] == found.json["size"] > 5
+
+
+async def test_a_running_writer_is_remarked_on(at: Terminals) -> None:
+    await at.granted()
+    done = await at.type("olga", "log", "verify")
+    assert done.status == 0
+    [line] = [line for line in done.err.splitlines() if line.startswith("Remark: ")]
+    assert line.endswith("still running, or ended without closing.")
+    found = await at.type("olga", "log", "verify", "--json")
+    [one] = found.json["remarks"]
+    assert found.json["remarked"] == 1
+    assert (one["kind"], one["successor"]) == ("unclosed", "")
+    assert one["writer"] in line and one["time"] and one["counter"] > 0
+
+
+def test_remarks_are_ten_lines_and_a_count() -> None:
+    many: list[Remark] = [
+        Unclosed(i, "ab" * 16, "pro\x1bxy", "h1", 0, "2026-03-01T12:00:00.000000Z") for i in range(12)
+    ]
+    lines = remarks_of(Verdict("test.example/log", remarks=many, remarked=4000))
+    assert len(lines) == 11
+    assert "(pro\\x1bxy on h1)" in lines[0]
+    assert lines[-1] == "… and 3990 more remarks; --json tells 12 of them."
+    assert remarks_of(Verdict("test.example/log", remarks=many[:10], remarked=10)) == lines[:10]
 
 
 async def test_one_byte(at: Terminals, database: Database) -> None:
