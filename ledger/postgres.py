@@ -84,6 +84,7 @@ class DatabaseSink:
         self._open = open_connection
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
         self._doubted: tuple[str, str, int] | None = None  # a batch whose commit nobody answered
+        self._closed = False
 
     @classmethod
     def to(cls, dsn: str) -> "DatabaseSink":
@@ -127,7 +128,8 @@ class DatabaseSink:
         await self._connected()
 
     async def close(self) -> None:
-        """Close the connection; a later append opens another."""
+        """Close for good: what comes later is refused, as by every sink."""
+        self._closed = True
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
@@ -140,6 +142,8 @@ class DatabaseSink:
         if connection is not None and not connection.is_closed():
             return connection
         self._connection = None
+        if self._closed:
+            raise AppendRefused("the sink is closed")
         try:
             self._connection = connection = await self._open()
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, ValueError) as cause:

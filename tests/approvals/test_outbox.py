@@ -324,6 +324,7 @@ async def test_running_delivers_what_is_nudged_and_ends_when_cancelled(pool: Any
     await asyncio.wait_for(told.wait(), 5)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+    assert task.cancelled()
 
 
 async def test_old_rows_are_pruned_unless_they_are_due_or_parked(pool: Any) -> None:

@@ -27,13 +27,16 @@ def _batch(world: LogWorld) -> Batch:
     return world.pack(writer, [world.started(writer)])
 
 
-async def test_the_sink_appends_and_reconnects(world: LogWorld) -> None:
+async def test_the_sink_appends_reconnects_and_stays_closed(world: LogWorld) -> None:
     sink = DatabaseSink.to(world.database.dsn("proxy"))
     await sink.ready()
     await sink.append(_batch(world))
-    await sink.close()
+    assert sink._connection is not None
+    sink._connection.terminate()
     await sink.append(_batch(world))
     await sink.close()
+    with pytest.raises(AppendRefused, match="closed"):
+        await sink.append(_batch(world))
     assert await _count(world) == 2
 
 

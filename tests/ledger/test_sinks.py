@@ -172,8 +172,11 @@ async def test_it_goes_on_after_a_restart(place: Place) -> None:
 
 
 async def test_closed_twice_is_closed(place: Place) -> None:
+    writer = await place.introduced()
     await place.sink.close()
     await place.sink.close()
+    with pytest.raises(AppendRefused):
+        await place.sink.append(place.world.pack(writer, [read_draft()]))
 
 
 async def test_ready_twice_is_ready(place: Place) -> None:
